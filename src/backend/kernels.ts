@@ -1,0 +1,318 @@
+// The table of kernels: the names, operands and numbers that an operation record may carry. Native, WebAssembly, WebGPU
+// and the float64 reference implement exactly these; nothing else crosses the line between tensors and backends.
+//
+// Letters: B batch, L length, D inner channels, N state size, G groups, K convolution width, H heads, P head dimension,
+// V vocabulary, R rows. All arithmetic is in float32, whatever the storage. Unless an entry says otherwise an operand
+// may have any row strides but a dense last axis, floats may be float32, float16 or bfloat16, and outputs must not
+// overlap inputs.
+import type { Backend, Operand } from './types.js'
+
+/** r read, w written, rw updated in place; `?` may be absent. */
+type Access = 'r' | 'w' | 'rw' | 'r?' | 'w?' | 'rw?'
+interface KernelEntry {
+  readonly operands: Readonly<Record<string, Access>>
+  readonly numbers: readonly string[]
+}
+
+/** Element-wise functions of one value, in the order of their codes; alpha and beta parametrise some. */
+export const unaryFunctions = [
+  'neg',
+  'abs',
+  'exp',
+  'log',
+  'sqrt',
+  'rsqrt',
+  'square',
+  'reciprocal',
+  'sin',
+  'cos',
+  'tanh',
+  'sigmoid',
+  'silu',
+  'relu',
+  'relu6',
+  'gelu',
+  'geluTanh',
+  'softplus',
+  'elu',
+  'leakyRelu',
+  'hardsigmoid',
+  'hardswish',
+  'mish',
+  'logSigmoid',
+  'affine',
+  'clamp',
+  'sign',
+  'floor',
+  'expm1',
+  'log1p',
+  'erf',
+  'pow',
+  'not',
+] as const
+export type UnaryFunction = (typeof unaryFunctions)[number]
+
+/** Element-wise functions of two values, in the order of their codes. Comparisons write bool. */
+export const binaryFunctions = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'max',
+  'min',
+  'pow',
+  'equal',
+  'notEqual',
+  'less',
+  'lessEqual',
+  'greater',
+  'greaterEqual',
+  'and',
+  'or',
+] as const
+export type BinaryFunction = (typeof binaryFunctions)[number]
+
+/** Reductions of one axis, in the order of their codes. argmax and argmin write int32, the first extreme wins; any NaN wins. */
+export const reductions = ['sum', 'mean', 'max', 'min', 'sumSquares', 'argmax', 'argmin'] as const
+export type Reduction = (typeof reductions)[number]
+
+/** Functions that a GEMM may apply to its result, in the order of their codes. */
+export const activations = ['none', 'silu', 'relu', 'gelu', 'geluTanh', 'sigmoid', 'tanh', 'softplus'] as const
+export type Activation = (typeof activations)[number]
+
+/** Distributions of `random`, in the order of their codes: uniform in [alpha, beta), normal of mean alpha and deviation beta, int32 uniform in [alpha, beta). */
+export const distributions = ['uniform', 'normal', 'integer'] as const
+export type Distribution = (typeof distributions)[number]
+
+export const kernels = {
+  /** Sets every element of `out` (any strides, any dtype) to `value`. */
+  fill: { operands: { out: 'w' }, numbers: ['value'] },
+  /** Copies elements with any strides on both sides, converting the dtype (floats to integers truncate, to bool by != 0). Rank <= 6, equal shapes. */
+  copy: { operands: { input: 'r', out: 'w' }, numbers: [] },
+  /** out = f(input), f = unaryFunctions[function]. affine: alpha*x + beta; clamp: to [alpha, beta]; leakyRelu, elu: slope or scale alpha; softplus: log(1+e^x), x above 20; pow: x^alpha; not: bool. `out` may be `input`. */
+  unary: { operands: { input: 'r', out: 'w' }, numbers: ['function', 'alpha', 'beta'] },
+  /** gradIn = gradOut * f'(input). `gradIn` may be `gradOut`. */
+  unaryGrad: { operands: { input: 'r', gradOut: 'r', gradIn: 'w' }, numbers: ['function', 'alpha', 'beta'] },
+  /** out = f(a, b); a, b and out have out's shape (any strides, 0 where broadcast). a, b of one dtype (float, int32 or bool). `out` may be `a` or `b`. */
+  binary: { operands: { a: 'r', b: 'r', out: 'w' }, numbers: ['function'] },
+  /** out = condition ? a : b; all of out's shape, any strides; condition bool. */
+  select: { operands: { condition: 'r', a: 'r', b: 'r', out: 'w' }, numbers: [] },
+  /** out = alpha*a + beta*b, one shape. `out` may be `a` or `b`. */
+  axpby: { operands: { a: 'r', b: 'r', out: 'w' }, numbers: ['alpha', 'beta'] },
+  /** input (R, n, inner) -> out (R, inner) contiguous. Sums are pairwise or by fixed blocks, the same for any number of threads. */
+  reduce: { operands: { input: 'r', out: 'w' }, numbers: ['reduction'] },
+  /** Rows (R, n): out = softmax(input), or its logarithm where `log` is 1. */
+  softmax: { operands: { input: 'r', out: 'w' }, numbers: ['log'] },
+  /** Gradient of softmax from its output. */
+  softmaxGrad: { operands: { output: 'r', gradOut: 'r', gradIn: 'w' }, numbers: ['log'] },
+  /** Rows (R, n): sum = input + residual (where residual is given); out = sum * rsqrt(mean(sum^2) + eps) * weight. `rstd` (R) float32 is kept for the gradient. */
+  rmsNorm: {
+    operands: { input: 'r', residual: 'r?', weight: 'r?', out: 'w', sum: 'w?', rstd: 'w?' },
+    numbers: ['eps'],
+  },
+  /** Gradient of rmsNorm at `input` (the sum, where there was a residual). gradSum, if given, is added to gradIn. gradWeight (n) is written. */
+  rmsNormGrad: {
+    operands: { input: 'r', weight: 'r?', rstd: 'r', gradOut: 'r', gradSum: 'r?', gradIn: 'w', gradWeight: 'w?' },
+    numbers: [],
+  },
+  /** As rmsNorm, with mean subtraction and bias; `mean`, `rstd` (R) float32 are kept for the gradient. */
+  layerNorm: {
+    operands: { input: 'r', residual: 'r?', weight: 'r?', bias: 'r?', out: 'w', sum: 'w?', mean: 'w?', rstd: 'w?' },
+    numbers: ['eps'],
+  },
+  layerNormGrad: {
+    operands: {
+      input: 'r',
+      weight: 'r?',
+      mean: 'r',
+      rstd: 'r',
+      gradOut: 'r',
+      gradSum: 'r?',
+      gradIn: 'w',
+      gradWeight: 'w?',
+      gradBias: 'w?',
+    },
+    numbers: [],
+  },
+  /** out (batch, M, N) = activation(alpha * op(a) op(b) + bias) (+ out where `accumulate` is 1, without bias or activation). a is (batch, M, K), or (batch, K, M) with transposeA; b (batch, K, N), or (batch, N, K) with transposeB; bias (N). All rank 3; a batch stride of 0 repeats an operand. `out` has any row stride. */
+  gemm: {
+    operands: { a: 'r', b: 'r', bias: 'r?', out: 'rw' },
+    numbers: ['transposeA', 'transposeB', 'alpha', 'accumulate', 'activation'],
+  },
+  /** Rows of logits (R, V), int32 targets (R): loss[r] = -(1-s) w[t] log p[t] - s/V sum_c w[c] log p[c], 0 where t = ignoreIndex. gradLogits = d loss[r] / d logits * rowScale[r] * scale. `gradLogits` may be `logits`. classWeights (V), rowScale (R) float32. A target outside [0, V) is an index error. */
+  crossEntropy: {
+    operands: { logits: 'r', targets: 'r', classWeights: 'r?', rowScale: 'r?', loss: 'w?', gradLogits: 'w?' },
+    numbers: ['ignoreIndex', 'labelSmoothing', 'scale'],
+  },
+  /** out[r, :] = table[ids[r], :]; table (V, n), ids (R) int32. An id outside [0, V) is an index error and gives zeros. */
+  gather: { operands: { table: 'r', ids: 'r', out: 'w' }, numbers: [] },
+  /** table[ids[r], :] += rows[r, :], float32, rows added in order of r. An id outside is an index error and adds nothing. */
+  scatterAdd: { operands: { rows: 'r', ids: 'r', table: 'rw' }, numbers: [] },
+  /** Causal depth-wise convolution over time: out[b,t,d] = f(bias[d] + sum_k weight[d,0,k] x[b,t-K+1+k,d]), f = silu where `silu` is 1. input (B, L, D), weight (D, 1, K), bias (D). Inputs before the first come from initialState (B, K, D), the last K inputs, oldest first (its first row is never used), or are 0. resets (B, L) uint8: 1 starts a new sequence, whose past is 0. finalState (B, K, D), may be initialState. */
+  causalConv1d: {
+    operands: { input: 'r', weight: 'r', bias: 'r?', initialState: 'r?', resets: 'r?', out: 'w', finalState: 'w?' },
+    numbers: ['silu'],
+  },
+  causalConv1dGrad: {
+    operands: {
+      input: 'r',
+      weight: 'r',
+      bias: 'r?',
+      initialState: 'r?',
+      resets: 'r?',
+      gradOut: 'r',
+      gradFinalState: 'r?',
+      gradIn: 'w',
+      gradWeight: 'w',
+      gradBias: 'w?',
+      gradInitialState: 'w?',
+    },
+    numbers: ['silu'],
+  },
+  /** The selective scan. u, delta, z, out (B, L, D); A (D, N) float32; B, C (B, L, G, N), channel d using group floor(d G / D), or (D, N) fixed; D, deltaBias (D) float32; states (B, D, N) float32.
+   *  dt = delta + deltaBias, softplus(dt) where `softplus` is 1; h = exp(dt A) h + dt B u; y = C.h + D u; out = y silu(z).
+   *  resets (B, L) uint8: 1 sets h to 0 before that step. path (L) int32: step t works at position path[t] of u, delta, z, B, C, resets, out, states. `reverse` runs the steps from last to first. states (B, L, D, N): every h. chunkStates (B, ceil(L/chunk), N, D): h before each chunk of steps, for the gradient. finalState may be initialState. NaN in gives NaN out. */
+  selectiveScan: {
+    operands: {
+      u: 'r',
+      delta: 'r',
+      A: 'r',
+      B: 'r',
+      C: 'r',
+      D: 'r?',
+      z: 'r?',
+      deltaBias: 'r?',
+      initialState: 'r?',
+      resets: 'r?',
+      path: 'r?',
+      out: 'w',
+      finalState: 'w?',
+      states: 'w?',
+      chunkStates: 'w?',
+    },
+    numbers: ['softplus', 'reverse', 'chunk'],
+  },
+  /** Every gradient of selectiveScan at once; gradB and gradC have the shape of B and C, float32. */
+  selectiveScanGrad: {
+    operands: {
+      u: 'r',
+      delta: 'r',
+      A: 'r',
+      B: 'r',
+      C: 'r',
+      D: 'r?',
+      z: 'r?',
+      deltaBias: 'r?',
+      resets: 'r?',
+      path: 'r?',
+      chunkStates: 'r',
+      gradOut: 'r',
+      gradFinalState: 'r?',
+      gradStates: 'r?',
+      gradU: 'w',
+      gradDelta: 'w',
+      gradA: 'w',
+      gradB: 'w',
+      gradC: 'w',
+      gradD: 'w?',
+      gradZ: 'w?',
+      gradDeltaBias: 'w?',
+      gradInitialState: 'w?',
+    },
+    numbers: ['softplus', 'reverse', 'chunk'],
+  },
+  /** Softmax attention without an L x S matrix. q, out (B, L, H, P), k, v (B, S, Hkv, P), head h uses key head floor(h Hkv / H). out = softmax(scale q k^T) v. `causal`: query t sees keys up to t + S - L; with keyLengths (B) int32 it sees keys below keyLengths[b], and up to t + keyLengths[b] - L where causal. logSumExp (B, H, L) float32 is kept for the gradient. A query that sees no key gives 0. */
+  attention: {
+    operands: { q: 'r', k: 'r', v: 'r', keyLengths: 'r?', out: 'w', logSumExp: 'w?' },
+    numbers: ['scale', 'causal'],
+  },
+  attentionGrad: {
+    operands: {
+      q: 'r',
+      k: 'r',
+      v: 'r',
+      keyLengths: 'r?',
+      out: 'r',
+      logSumExp: 'r',
+      gradOut: 'r',
+      gradQ: 'w',
+      gradK: 'w',
+      gradV: 'w',
+    },
+    numbers: ['scale', 'causal'],
+  },
+  /** Rotary position embedding of input (B, L, H, P) on its first `rotaryDim` channels: pairs (i, i + rotaryDim/2), or (2i, 2i+1) where `interleaved`, turn by position * base^(-2i/rotaryDim). positions (B, L) int32, absent: 0..L-1. `inverse` turns back (the gradient). `out` may be `input`. */
+  rotary: {
+    operands: { input: 'r', positions: 'r?', out: 'w' },
+    numbers: ['base', 'rotaryDim', 'interleaved', 'inverse'],
+  },
+  /** out = f(gate) * value, one shape; f = activations[activation]. */
+  gatedActivation: { operands: { gate: 'r', value: 'r', out: 'w' }, numbers: ['activation'] },
+  gatedActivationGrad: {
+    operands: { gate: 'r', value: 'r', gradOut: 'r', gradGate: 'w', gradValue: 'w' },
+    numbers: ['activation'],
+  },
+  /** One AdamW step (decoupled decay) on contiguous float32 tensors. schedule (3) float32: learning rate, 1 - beta1^t, 1 - beta2^t. gradScale (1) float32 multiplies the gradient first. master, if given, is the float32 copy of a half-precision parameter: it is updated and `parameter` rounded from it. */
+  adamW: {
+    operands: {
+      parameter: 'rw',
+      gradient: 'r',
+      firstMoment: 'rw',
+      secondMoment: 'rw',
+      schedule: 'r',
+      gradScale: 'r?',
+      master: 'rw?',
+    },
+    numbers: ['beta1', 'beta2', 'epsilon', 'weightDecay'],
+  },
+  /** Philox4x32-10. Element i of `out` (contiguous) takes word i mod 4 of counter (offset + floor(i/4), stream) under key seed; `step` (1) int32, if given, is added to the stream. Normals are Box-Muller pairs of words (0,1) and (2,3). seed, stream, offset are integers below 2^53, split into low and high 32 bits. */
+  random: {
+    operands: { step: 'r?', out: 'w' },
+    numbers: ['distribution', 'alpha', 'beta', 'seed', 'stream', 'offset'],
+  },
+  /** out = input / (1 - p) where uniform(seed, stream, offset) >= p, else 0; the uniforms of `random`. `out` may be `input`. */
+  dropout: { operands: { input: 'r', step: 'r?', out: 'w' }, numbers: ['p', 'seed', 'stream', 'offset'] },
+} as const satisfies Record<string, KernelEntry>
+
+export type KernelName = keyof typeof kernels
+type Operands<K extends KernelName> = (typeof kernels)[K]['operands']
+type Optional<A> = A extends `${string}?` ? true : false
+export type OperandsOf<K extends KernelName> = {
+  [O in keyof Operands<K> as Optional<Operands<K>[O]> extends true ? never : O]: Operand
+} & { [O in keyof Operands<K> as Optional<Operands<K>[O]> extends true ? O : never]?: Operand | null }
+export type NumbersOf<K extends KernelName> = Record<(typeof kernels)[K]['numbers'][number], number>
+
+interface Signature {
+  readonly operandNames: readonly string[]
+  readonly writes: readonly boolean[]
+  readonly numberNames: readonly string[]
+}
+
+/** Names by position, and which operands a kernel writes. */
+export const signatures = Object.fromEntries(
+  Object.entries(kernels).map(([name, entry]: [string, KernelEntry]) => [
+    name,
+    {
+      operandNames: Object.keys(entry.operands),
+      writes: Object.values(entry.operands).map((access) => access.includes('w')),
+      numberNames: entry.numbers,
+    },
+  ]),
+) as unknown as Readonly<Record<KernelName, Signature>>
+
+/** Enqueues one kernel with named operands and numbers. */
+export function launch<K extends KernelName>(
+  backend: Backend,
+  kernel: K,
+  operands: OperandsOf<K>,
+  numbers: NumbersOf<K>,
+): void {
+  const { operandNames, numberNames } = signatures[kernel]
+  const byOperand = operands as Record<string, Operand | null | undefined>
+  const byNumber = numbers as Record<string, number>
+  backend.enqueue({
+    kernel,
+    operands: operandNames.map((name) => byOperand[name] ?? null),
+    numbers: numberNames.map((name) => byNumber[name]),
+  })
+}
