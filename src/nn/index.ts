@@ -1,0 +1,5 @@
+// Modules: the base class and the layers that most models share.
+export * as initializers from './initializers.js'
+export * from './layers.js'
+export * from './mixing.js'
+export { type InitializeOptions, type Initializer, Module, Parameter, type ParameterOptions } from './module.js'
