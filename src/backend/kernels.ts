@@ -52,7 +52,7 @@ export const unaryFunctions = [
 ] as const
 export type UnaryFunction = (typeof unaryFunctions)[number]
 
-/** Element-wise functions of two values, in the order of their codes. Comparisons write bool. */
+/** Element-wise functions of two values, in the order of their codes. Comparisons write bool. NaN in max or min gives NaN. */
 export const binaryFunctions = [
   'add',
   'sub',
@@ -252,7 +252,7 @@ export const kernels = {
     operands: { gate: 'r', value: 'r', gradOut: 'r', gradGate: 'w', gradValue: 'w' },
     numbers: ['activation'],
   },
-  /** One AdamW step (decoupled decay) on contiguous float32 tensors. schedule (3) float32: learning rate, 1 - beta1^t, 1 - beta2^t. gradScale (1) float32 multiplies the gradient first. master, if given, is the float32 copy of a half-precision parameter: it is updated and `parameter` rounded from it. */
+  /** One AdamW step (decoupled decay) on contiguous float32 tensors. schedule (3) float32: learning rate, 1 - beta1^t, 1 - beta2^t. gradScale (1) float32 multiplies the gradient first; where it is not finite nothing is changed. master, if given, is the float32 copy of a half-precision parameter: it is updated and `parameter` rounded from it. */
   adamW: {
     operands: {
       parameter: 'rw',
