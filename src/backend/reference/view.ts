@@ -1,0 +1,129 @@
+// Memory of the reference backend and what its kernels see of it. A buffer is raw bytes until a kernel touches it as
+// some dtype; from then on it holds one float64 an element, so that floats keep full precision from kernel to kernel
+// whatever their dtype says.
+import { fromHost, toHost } from '../hostFormat.js'
+import type { KernelName, NumbersOf, OperandsOf } from '../kernels.js'
+import { bytesPerElement, type DeviceBuffer, type Dtype, type Operand } from '../types.js'
+
+export class ReferenceBuffer implements DeviceBuffer {
+  #content: { dtype: Dtype; values: Float64Array } | { dtype: null; raw: Uint8Array }
+  /** Released memory must not be used any more. */
+  released = false
+
+  constructor(readonly bytes: number) {
+    this.#content = { dtype: null, raw: new Uint8Array(bytes) }
+  }
+
+  /** The buffer's elements as `dtype`. Touching it as another dtype than before reinterprets its bytes. */
+  as(dtype: Dtype): Float64Array {
+    if (this.#content.dtype !== dtype) this.#content = { dtype, values: fromHost(this.#raw(), dtype) }
+    return (this.#content as { values: Float64Array }).values
+  }
+
+  write(byteOffset: number, bytes: Uint8Array): void {
+    const content = this.#content
+    if (content.dtype && byteOffset % bytesPerElement[content.dtype] === 0) {
+      content.values.set(fromHost(bytes, content.dtype), byteOffset / bytesPerElement[content.dtype])
+    } else {
+      const raw = this.#raw()
+      raw.set(bytes, byteOffset)
+      this.#content = { dtype: null, raw }
+    }
+  }
+
+  read(byteOffset: number, byteLength: number): Uint8Array {
+    return this.#raw().slice(byteOffset, byteOffset + byteLength)
+  }
+
+  #raw(): Uint8Array {
+    const content = this.#content
+    if (content.dtype === null) return content.raw
+    const raw = new Uint8Array(this.bytes)
+    raw.set(toHost(content.values, content.dtype))
+    return raw
+  }
+}
+
+/** An operand as kernels use it: elements by index, missing trailing indices being 0. */
+export class View {
+  readonly #data: Float64Array
+  readonly #offset: number
+  readonly #strides: readonly [number, number, number, number]
+  readonly #allStrides: readonly number[]
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  readonly rank: number
+
+  constructor(operand: Operand) {
+    this.#data = (operand.buffer as ReferenceBuffer).as(operand.dtype)
+    this.#offset = operand.offset
+    const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = operand.strides
+    this.#strides = [s0, s1, s2, s3]
+    this.#allStrides = operand.strides
+    this.dtype = operand.dtype
+    this.shape = operand.shape
+    this.rank = operand.shape.length
+  }
+
+  #position(i: number, j: number, k: number, l: number): number {
+    const [s0, s1, s2, s3] = this.#strides
+    return this.#offset + i * s0 + j * s1 + k * s2 + l * s3
+  }
+
+  at(i = 0, j = 0, k = 0, l = 0): number {
+    return this.#data[this.#position(i, j, k, l)]
+  }
+
+  /** Stores a value as the dtype has it: integers truncate, bool is != 0, floats stay as they are. */
+  put(value: number, i = 0, j = 0, k = 0, l = 0): void {
+    this.#data[this.#position(i, j, k, l)] = stored(value, this.dtype)
+  }
+
+  add(value: number, i = 0, j = 0, k = 0, l = 0): void {
+    this.#data[this.#position(i, j, k, l)] += value
+  }
+
+  /** A copy of every element in row-major order. */
+  values(): Float64Array {
+    return Float64Array.from(this.#positions(), (position) => this.#data[position])
+  }
+
+  /** Stores values in row-major order. */
+  assign(values: ArrayLike<number>): void {
+    this.#positions().forEach((position, i) => {
+      this.#data[position] = stored(values[i], this.dtype)
+    })
+  }
+
+  fill(value: number): void {
+    for (const position of this.#positions()) this.#data[position] = stored(value, this.dtype)
+  }
+
+  #positions(): number[] {
+    let positions = [this.#offset]
+    this.shape.forEach((extent, axis) => {
+      const steps = Array.from({ length: extent }, (_, i) => i * this.#allStrides[axis])
+      positions = positions.flatMap((base) => steps.map((step) => base + step))
+    })
+    return positions
+  }
+}
+
+function stored(value: number, dtype: Dtype): number {
+  if (dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16') return value
+  if (dtype === 'bool') return value !== 0 ? 1 : 0
+  return Number.isNaN(value) ? 0 : Math.trunc(value)
+}
+
+export type ViewsOf<K extends KernelName> = {
+  [O in keyof OperandsOf<K>]-?: undefined extends OperandsOf<K>[O] ? View | null : View
+}
+
+/** Tells the backend of an index outside its table. */
+export type ReportIndex = (index: number, size: number) => void
+
+export type ReferenceKernel<K extends KernelName> = (
+  views: ViewsOf<K>,
+  numbers: NumbersOf<K>,
+  reportIndex: ReportIndex,
+) => void
