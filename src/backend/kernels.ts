@@ -171,7 +171,7 @@ export const kernels = {
   },
   /** The selective scan. u, delta, z, out (B, L, D); A (D, N) float32; B, C (B, L, G, N), channel d using group floor(d G / D), or (D, N) fixed; D, deltaBias (D) float32; states (B, D, N) float32.
    *  dt = delta + deltaBias, softplus(dt) where `softplus` is 1; h = exp(dt A) h + dt B u; y = C.h + D u; out = y silu(z).
-   *  resets (B, L) uint8: 1 sets h to 0 before that step. path (L) int32: step t works at position path[t] of u, delta, z, B, C, resets, out, states. `reverse` runs the steps from last to first. states (B, L, D, N): every h. chunkStates (B, ceil(L/chunk), N, D): h before each chunk of steps, for the gradient. finalState may be initialState. NaN in gives NaN out. */
+   *  resets (B, L) uint8: 1 sets h to 0 before that step. path (L) int32: step t works at position path[t] of u, delta, z, B, C, resets, out, states. `reverse` runs the steps from last to first. states (B, L, D, N): every h. chunkStates (B, ceil(L/chunk), N, D): h before each chunk of steps (counted in the order they run, before any reset), for the gradient. finalState may be initialState. NaN in gives NaN out. */
   selectiveScan: {
     operands: {
       u: 'r',
