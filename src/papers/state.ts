@@ -1,0 +1,41 @@
+// How far a paper has come, computed from what is there: its loader in the catalogue and its committed result. Never
+// written by hand.
+import { MambakitError } from '../errors.js'
+import type { Paper } from './index.js'
+
+export const verdicts = ['reproduced', 'not reproduced', 'undecided'] as const
+export type Verdict = (typeof verdicts)[number]
+export type PaperState = 'planned' | 'implemented' | Verdict
+
+/** What `results/<slug>.json` has to hold; an experiment writes more beside it. */
+export interface PaperResult {
+  readonly command: string
+  readonly commit: string
+  readonly seeds: readonly number[]
+  readonly verdict: Verdict
+}
+
+/** A paper without a loader is planned whatever results lie about; one with a loader is as its result says. */
+export function paperState(paper: Paper, result: PaperResult | null): PaperState {
+  if (!paper.load) return 'planned'
+  return result?.verdict ?? 'implemented'
+}
+
+/** Parses a result file. Throws a MambakitError that names the file and the field. */
+export function parseResult(json: string, file: string): PaperResult {
+  const fail = (expected: string) => new MambakitError(`${file}: expected ${expected}; run the experiment again`)
+  let result: PaperResult
+  try {
+    result = JSON.parse(json)
+  } catch {
+    throw fail('JSON')
+  }
+  if (typeof result !== 'object' || result === null) throw fail('a JSON object')
+  if (!verdicts.includes(result.verdict)) throw fail(`verdict to be one of ${verdicts.join(', ')}`)
+  if (typeof result.command !== 'string') throw fail('command to be the command that made it')
+  if (typeof result.commit !== 'string' || !/^[0-9a-f]{7,40}$/.test(result.commit))
+    throw fail('commit to be a commit hash')
+  if (!Array.isArray(result.seeds) || !result.seeds.every(Number.isSafeInteger))
+    throw fail('seeds to be a list of integers')
+  return result
+}
