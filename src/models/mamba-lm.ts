@@ -25,6 +25,8 @@ export interface ForwardOptions {
   finalState?: MixerOptions['finalState']
   /** (B, L) uint8: 1 where a new sequence starts (packed sequences). */
   resets?: Tensor | null
+  /** Shown each layer's output under its name, for diagnosis. */
+  observe?: (layer: string, output: Tensor) => void
 }
 
 /** norm, mixer, and where the configuration has one, norm2 and a gated MLP. mirrors: Block (modules/block.py) */
@@ -105,6 +107,7 @@ export class MambaLM extends Module {
   /** ids (B, L) int32 -> hidden states (B, L, d) after the final norm, and the state after the last token where asked for. */
   hidden(ids: Tensor, options: ForwardOptions = {}): { hidden: Tensor; state: MambaState | null } {
     let hidden = cast(this.backbone.embedding.forward(ids), 'float32')
+    options.observe?.('backbone.embedding', hidden)
     let residual: Tensor | null = null
     const state: MambaState = []
     this.backbone.layers.forEach((layer, i) => {
@@ -112,10 +115,12 @@ export class MambaLM extends Module {
       const next = scope(() => layer.forward(hidden, residual, { ...options, state: options.state?.[i] }))
       for (const past of [hidden, residual]) if (past !== next.residual) past?.dispose()
       hidden = next.hidden
+      options.observe?.(`backbone.layers.${i}`, hidden)
       residual = next.residual
       if (next.state) state.push(next.state)
     })
     const normalized = this.backbone.finalNorm.addAndNormalize(hidden, residual)
+    options.observe?.('backbone.norm_f', normalized.out)
     return { hidden: normalized.out, state: options.finalState === 'return' ? state : null }
   }
 

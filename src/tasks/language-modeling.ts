@@ -1,0 +1,87 @@
+// Language modelling: next-token loss over windows of a token stream, held-out bits per token.
+import type { Backend } from '../backend/types.js'
+import type { TextSplit, TokenSource } from '../data/text.js'
+import { evaluationBatches, WindowSampler } from '../data/windows.js'
+import type { MambaLM } from '../models/mamba-lm.js'
+import { noGrad, scope, slice, type Tensor, tensor } from '../tensor/index.js'
+import type { TrainingTask } from '../train/trainer.js'
+
+export interface LanguageModelingOptions {
+  /** Tokens a window predicts (L). */
+  length: number
+  /** Windows a batch (B). */
+  batch: number
+  seed?: number
+  /** Held-out tokens to measure on at most. Default: all. */
+  evaluationTokens?: number
+}
+
+export interface TokenBatch {
+  /** (B, L + 1) int32, row-major. */
+  readonly tokens: Int32Array
+  readonly batch: number
+  readonly length: number
+}
+
+/** Inputs and targets (B, L) of windows of L + 1 tokens. */
+export function inputsAndTargets(
+  { tokens, batch, length }: TokenBatch,
+  backend: Backend,
+): { ids: Tensor; targets: Tensor } {
+  const windows = tensor(tokens, { shape: [batch, length + 1], backend })
+  return { ids: slice(windows, 1, 0, length), targets: slice(windows, 1, 1, length + 1) }
+}
+
+/** Mean next-token loss of a token source, in nats. */
+export async function meanLoss(model: MambaLM, tokens: TokenSource, options: LanguageModelingOptions): Promise<number> {
+  const { backend } = model.head.weight.value
+  let nats = 0
+  let count = 0
+  const limit = options.evaluationTokens
+  for await (const batch of evaluationBatches(tokens, { length: options.length, batch: options.batch, limit })) {
+    const loss = scope(() =>
+      noGrad(() => {
+        const { ids, targets } = inputsAndTargets(batch, backend)
+        return model.loss(ids, targets)
+      }),
+    )
+    nats += (await loss.item()) * batch.batch * batch.length
+    count += batch.batch * batch.length
+    loss.dispose()
+  }
+  return nats / count
+}
+
+/** Trains a language model on the training part of a text and measures it on the held-out part. */
+export class LanguageModeling implements TrainingTask<TokenBatch> {
+  readonly unit = 'tokens'
+  readonly unitsPerBatch: number
+  readonly #sampler: WindowSampler
+  constructor(
+    readonly model: MambaLM,
+    private readonly text: TextSplit,
+    private readonly options: LanguageModelingOptions,
+  ) {
+    const { length, batch, seed = 0 } = options
+    this.unitsPerBatch = batch * length
+    this.#sampler = new WindowSampler(text.train, { length, batch, seed })
+  }
+  async batch(index: number): Promise<TokenBatch> {
+    const { length, batch } = this.options
+    return { tokens: await this.#sampler.batch(index), batch, length }
+  }
+  loss(batch: TokenBatch): Tensor {
+    const { ids, targets } = inputsAndTargets(batch, this.model.head.weight.value.backend)
+    return this.model.loss(ids, targets)
+  }
+  /** Held-out bits per token (bits per byte for byte tokens). */
+  async evaluate(): Promise<Record<string, number>> {
+    const nats = await meanLoss(this.model, this.text.heldOut, this.options)
+    return { 'bits per token': nats / Math.LN2, loss: nats }
+  }
+  observe(batch: TokenBatch, visit: (layer: string, output: Tensor) => void): void {
+    const { ids } = inputsAndTargets(batch, this.model.head.weight.value.backend)
+    const { hidden } = this.model.hidden(ids, { observe: visit })
+    visit('lm_head', this.model.logits(hidden))
+  }
+}
