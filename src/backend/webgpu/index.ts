@@ -1,0 +1,66 @@
+// Opens a GPU as a backend: in browsers through navigator.gpu, in Node through the optional package `webgpu` (Dawn).
+import { DeviceError } from '../../errors.js'
+import type { Backend } from '../types.js'
+import { WebGpuBackend } from './backend.js'
+
+export interface WebGpuOptions {
+  /** An implementation to use in place of the page's or Dawn's. */
+  readonly gpu?: GPU
+  /** Storage bindings a kernel may use; default: what the adapter allows. */
+  readonly maxBindings?: number
+}
+
+interface DawnModule {
+  create(flags: readonly string[]): GPU
+}
+
+// 16-bit floats are an unsafe feature of Dawn on NVIDIA's driver; elsewhere the flags change nothing.
+const dawnFlags = ['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia']
+
+async function implementation(): Promise<GPU> {
+  const page = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu
+  if (page) return page
+  // The name is a variable so that bundlers for browsers leave the package out.
+  const name = 'webgpu'
+  try {
+    const dawn = (await import(name)) as DawnModule
+    return dawn.create(dawnFlags)
+  } catch (error) {
+    throw new DeviceError(
+      `webgpu: this runtime has no navigator.gpu and the package 'webgpu' did not load (${(error as Error).message.split('\n')[0]}); run: npm install webgpu`,
+    )
+  }
+}
+
+const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query'] as const
+
+/** Opens the fastest adapter. Throws DeviceError where there is none. */
+export async function openWebGpu(options: WebGpuOptions = {}): Promise<Backend> {
+  const gpu = options.gpu ?? (await implementation())
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
+  if (!adapter) {
+    throw new DeviceError(
+      'webgpu: no adapter found; install a GPU driver with Vulkan, or a software one (VK_DRIVER_FILES names its description)',
+    )
+  }
+  const { limits, info } = adapter
+  const device = await adapter.requestDevice({
+    requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
+    requiredLimits: {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+    },
+  })
+  const maxBindings = Math.min(options.maxBindings ?? 16, limits.maxStorageBuffersPerShaderStage)
+  const software = info.vendor === 'google' || info.architecture === 'swiftshader'
+  const name = [info.vendor, info.architecture, info.description].filter(Boolean).join(' ')
+  return new WebGpuBackend(
+    gpu,
+    device,
+    `${name || 'GPU'}${software ? ' (software)' : ''}`,
+    maxBindings,
+    software ? 64 : 65536,
+  )
+}

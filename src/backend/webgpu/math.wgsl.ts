@@ -1,0 +1,97 @@
+// WGSL functions that several kernels share. Arguments of exp and tanh are bounded where an implementation may overflow
+// inside; NaN passes through.
+
+export const logistic = `
+fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
+fn silu(x: f32) -> f32 { return x * sigmoid(x); }
+fn siluGrad(x: f32) -> f32 { let s = sigmoid(x); return s * (1.0 + x * (1.0 - s)); }
+fn log1pOf(x: f32) -> f32 {
+  // log(1+x) keeps its digits for small x: the rounding of 1+x is divided out again.
+  let y = 1.0 + x;
+  if (y == 1.0) { return x; }
+  if (y > 3e38) { return log(y); }
+  return log(y) * (x / (y - 1.0));
+}
+fn softplus(x: f32) -> f32 { if (x > 20.0) { return x; } return log1pOf(exp(x)); }
+`
+
+export const special = `
+${logistic}
+// Below 1 the Maclaurin series of erf; above, a Chebyshev fit of erfc whose relative error is below 1.2e-7.
+fn erfcLarge(x: f32) -> f32 {
+  let t = 1.0 / (1.0 + 0.5 * x);
+  let s = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * (0.27886807
+    + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277))))))));
+  return t * exp(-x * x + s);
+}
+fn erfOf(x: f32) -> f32 {
+  let a = abs(x);
+  if (a < 1.0) {
+    let q = x * x;
+    return x * (1.1283791671 + q * (-0.3761263890 + q * (0.1128379167 + q * (-0.02686617065 + q * (0.005223977625
+      + q * (-0.0008548327023 + q * (0.0001205533299 + q * (-0.00001492565036 + q * 0.000001646211437))))))));
+  }
+  if (a > 5.0) { return sign(x); }
+  return sign(x) * (1.0 - erfcLarge(a));
+}
+fn normalCdf(x: f32) -> f32 {
+  let z = x * 0.7071067812;
+  if (z < -1.0) { return 0.5 * erfcLarge(-z); }
+  return 0.5 * (1.0 + erfOf(z));
+}
+fn gelu(x: f32) -> f32 { return x * normalCdf(x); }
+fn geluGrad(x: f32) -> f32 { return normalCdf(x) + x * 0.3989422804 * exp(-0.5 * x * x); }
+fn tanhOf(x: f32) -> f32 {
+  if (abs(x) < 0.3) {
+    let q = x * x;
+    return x * (1.0 + q * (-0.33333333333 + q * (0.13333333333 + q * (-0.05396825397 + q * (0.02186948854 + q * -0.008863235530)))));
+  }
+  let e = exp(-2.0 * abs(x));
+  return sign(x) * (1.0 - e) / (1.0 + e);
+}
+fn geluTanh(x: f32) -> f32 { return x * sigmoid(1.595769122 * (x + 0.044715 * x * x * x)); }
+fn geluTanhGrad(x: f32) -> f32 {
+  let s = sigmoid(1.595769122 * (x + 0.044715 * x * x * x));
+  return s + x * s * (1.0 - s) * 1.595769122 * (1.0 + 0.134145 * x * x);
+}
+fn expm1Of(x: f32) -> f32 {
+  if (abs(x) < 0.35) {
+    return x * (1.0 + x * (0.5 + x * (0.16666666667 + x * (0.04166666667 + x * (0.008333333333 + x * (0.001388888889 + x * 0.0001984126984))))));
+  }
+  return exp(x) - 1.0;
+}
+fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+fn powOf(x: f32, e: f32) -> f32 {
+  if (e == 0.0 || x == 1.0) { return 1.0; }
+  if (isNan(x) || isNan(e)) { return x + e; }
+  let magnitude = exp2(e * log2(abs(x)));
+  if (x > 0.0) { return pow(x, e); }
+  let whole = floor(e);
+  if (x == 0.0) { return select(0.0, 1.0 / abs(x), e < 0.0); }
+  if (whole != e) { return sqrt(x); }
+  return select(magnitude, -magnitude, (whole - 2.0 * floor(0.5 * whole)) == 1.0);
+}
+`
+
+/** Expressions of the activations that GEMM and gates use, by name. */
+export const activationText: Readonly<Record<string, (x: string) => string>> = {
+  none: (x) => x,
+  silu: (x) => `silu(${x})`,
+  relu: (x) => `select(${x}, 0.0, ${x} < 0.0)`,
+  gelu: (x) => `gelu(${x})`,
+  geluTanh: (x) => `geluTanh(${x})`,
+  sigmoid: (x) => `sigmoid(${x})`,
+  tanh: (x) => `tanhOf(${x})`,
+  softplus: (x) => `softplus(${x})`,
+}
+
+export const activationGradText: Readonly<Record<string, (x: string) => string>> = {
+  none: () => '1.0',
+  silu: (x) => `siluGrad(${x})`,
+  relu: (x) => `select(0.0, 1.0, ${x} > 0.0)`,
+  gelu: (x) => `geluGrad(${x})`,
+  geluTanh: (x) => `geluTanhGrad(${x})`,
+  sigmoid: (x) => `(sigmoid(${x}) * (1.0 - sigmoid(${x})))`,
+  tanh: (x) => `(1.0 - tanhOf(${x}) * tanhOf(${x}))`,
+  softplus: (x) => `sigmoid(${x})`,
+}

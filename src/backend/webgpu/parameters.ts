@@ -1,0 +1,64 @@
+// The numbers of dispatches (offsets, shapes, constants) in one uniform buffer, addressed by a dynamic offset. The host
+// copy of a batch is uploaded right before the batch is submitted, which the queue orders after all earlier work.
+import { usage } from './pool.js'
+
+const blockBytes = 512
+
+export class ParameterRing {
+  readonly layout: GPUBindGroupLayout
+  readonly group: GPUBindGroup
+  private readonly buffer: GPUBuffer
+  private readonly host: Uint32Array<ArrayBuffer>
+  private used = 0
+
+  /** `batchSize` is the most dispatches between two uploads. */
+  constructor(
+    private readonly device: GPUDevice,
+    batchSize: number,
+  ) {
+    this.host = new Uint32Array((blockBytes / 4) * batchSize)
+    const buffer = { type: 'uniform', hasDynamicOffset: true, minBindingSize: blockBytes } as const
+    this.layout = device.createBindGroupLayout({ entries: [{ binding: 0, visibility: 4, buffer }] })
+    this.buffer = device.createBuffer({ size: this.host.byteLength, usage: usage.uniform | usage.copyTarget })
+    this.group = this.groupOf(this.buffer)
+  }
+
+  /** Adds the numbers of one dispatch and returns their byte offset. */
+  append(values: Uint32Array): number {
+    if (values.byteLength > blockBytes) throw new RangeError(`a dispatch has ${values.length} numbers, at most 128 fit`)
+    const offset = this.used++ * blockBytes
+    this.host.set(values, offset / 4)
+    return offset
+  }
+
+  upload(): void {
+    if (this.used === 0) return
+    this.device.queue.writeBuffer(this.buffer, 0, this.host, 0, (this.used * blockBytes) / 4)
+    this.used = 0
+  }
+
+  /** The offset that the next of a capture's parameters will have once frozen. */
+  frozenOffset(parameters: readonly Uint32Array[]): number {
+    return parameters.length * blockBytes
+  }
+
+  /** A buffer of its own for the numbers of a capture. */
+  freeze(parameters: readonly Uint32Array[]): { buffer: GPUBuffer; group: GPUBindGroup } {
+    const buffer = this.device.createBuffer({
+      size: Math.max(1, parameters.length) * blockBytes,
+      usage: usage.uniform,
+      mappedAtCreation: true,
+    })
+    const host = new Uint32Array(buffer.getMappedRange())
+    for (const [i, values] of parameters.entries()) host.set(values, (i * blockBytes) / 4)
+    buffer.unmap()
+    return { buffer, group: this.groupOf(buffer) }
+  }
+
+  private groupOf(buffer: GPUBuffer): GPUBindGroup {
+    return this.device.createBindGroup({
+      layout: this.layout,
+      entries: [{ binding: 0, resource: { buffer, size: blockBytes } }],
+    })
+  }
+}

@@ -1,0 +1,238 @@
+// The selective scan. Where there are enough channels, an invocation walks one channel through the whole sequence.
+// Else the sequence is cut into chunks: every chunk's end state from a zero start, a carry over the chunks, and then
+// all chunks at once from their true starts.
+import type { Operand } from '../types.js'
+import { ceilDiv, type Encoder, type Launcher, present, read, strideFields, write } from './launcher.js'
+import { logistic } from './math.wgsl.js'
+import type { Binding } from './program.js'
+import {
+  flagKey,
+  groupsOf,
+  isFixed,
+  log2e,
+  positionText,
+  projection,
+  projectionText,
+  stateLoop,
+  stepSizeText,
+  type WalkFlags,
+} from './scanText.js'
+
+const invocations = 64
+/** Steps a chunk where the caller keeps no chunk states. */
+const ownChunk = 64
+
+interface Shape {
+  readonly batch: number
+  readonly L: number
+  readonly D: number
+  readonly N: number
+  readonly G: number
+}
+
+export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, { softplus, reverse, chunk }) => {
+  const { u, delta, A, B, C, D, z, deltaBias, initialState, resets, path } = operands
+  const { out, finalState, states, chunkStates } = operands
+  const [batch, L, channels] = u.shape
+  const shape: Shape = { batch, L, D: channels, N: A.shape[1], G: groupsOf(B, C) }
+  const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
+  const steps = chunkStates ? chunk : ownChunk
+  const chunks = ceilDiv(L, steps)
+  const parallel = chunks > 1 && batch * channels < launcher.fillingInvocations
+  const walk = {
+    delta: read(delta),
+    A: read(A),
+    deltaBias: deltaBias && read(deltaBias),
+    resets: resets && read(resets),
+    path: path && read(path),
+  }
+  const start = parallel ? startsOfChunks(launcher, operands, shape, flags, steps, chunks) : (initialState ?? null)
+  const bindings = present({
+    u: read(u),
+    ...walk,
+    B: projection(B),
+    C: projection(C),
+    D: D && read(D),
+    z: z && read(z),
+    start: start && read(start),
+    out: write(out),
+    end: !parallel && finalState && write(finalState),
+    states: states && write(states),
+    border: !parallel && chunkStates && write(chunkStates),
+  })
+  launcher.dispatch({
+    label: `scan.${parallel}.${shape.N}.${flagKey(flags)}.${layoutKey(bindings)}`,
+    bindings,
+    integers: {
+      ...strideFields(bindings),
+      L,
+      channels,
+      groups: shape.G,
+      steps: parallel ? steps : L,
+      border_steps: steps,
+    },
+    code: () => scanText(shape, flags, bindings, parallel),
+    workgroups: [ceilDiv(channels, invocations), parallel ? chunks : L === 0 ? 0 : 1, batch],
+  })
+}
+
+/** What the text depends on besides dtypes: which operands are there, fixed B or C, loads by four. */
+export const layoutKey = (bindings: Record<string, Binding>) =>
+  `${Object.keys(bindings).join(',')}.${['B', 'C'].map((x) => bindings[x] && `${isFixed(bindings[x].operand)}${bindings[x].wide}`)}`
+
+export const scanHead = (lanes: number) => `
+@compute @workgroup_size(${lanes}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
+  let d = wid.x * ${lanes}u + lane;
+  let b = wid.z;
+  let c = wid.y;
+  if (d >= args.channels) { return; }
+  let group = d * args.groups / args.channels;
+  let first = c * args.steps;
+  let last = min(args.L, first + args.steps);`
+
+function scanText({ N }: Shape, flags: WalkFlags, bindings: Record<string, Binding>, parallel: boolean): string {
+  const { declare, each } = stateLoop(N)
+  const [loadB, B] = projectionText('B', bindings.B, N)
+  const [loadC, C] = projectionText('C', bindings.C, N)
+  const start = parallel
+    ? (n: string) => `start_get(b * args.start_s0 + c * args.start_s1 + ${n} * args.start_s2 + d)`
+    : (n: string) => `start_get(b * args.start_s0 + d * args.start_s1 + ${n})`
+  return `${logistic}
+${scanHead(invocations)}
+  ${declare('h')} ${declare('A')}
+  ${each((n, of) => `${of('A')} = A_get(d * args.A_s0 + ${n}) * ${log2e};${bindings.start ? ` ${of('h')} = ${start(n)};` : ''}`)}
+  ${flags.deltaBias ? 'let bias = deltaBias_get(d);' : ''}
+  ${bindings.D ? 'let skip = D_get(d);' : ''}
+  for (var s = first; s < last; s++) {
+    ${
+      bindings.border
+        ? `if (s % args.border_steps == 0u) {
+      let border_0 = b * args.border_s0 + s / args.border_steps * args.border_s1 + d;
+      ${each((n, of) => `border_set(border_0 + ${n} * args.border_s2, ${of('h')});`)}
+    }`
+        : ''
+    }
+    ${positionText(flags)}
+    ${stepSizeText(flags)}
+    ${flags.resets ? `if (isReset) { ${each((_, of) => `${of('h')} = 0.0;`)} }` : ''}
+    let x = u_get(b * args.u_s0 + p * args.u_s1 + d);
+    let dx = dt * x;
+    ${loadB} ${loadC}
+    var y = ${bindings.D ? 'skip * x' : '0.0'};
+    ${bindings.states ? 'let states_0 = b * args.states_s0 + p * args.states_s1 + d * args.states_s2;' : ''}
+    ${each(
+      (n, of) =>
+        `${of('h')} = exp2(dt * ${of('A')}) * ${of('h')} + dx * ${B(n)}; y += ${C(n)} * ${of('h')};${
+          bindings.states ? ` states_set(states_0 + ${n}, ${of('h')});` : ''
+        }`,
+    )}
+    ${bindings.z ? 'y *= silu(z_get(b * args.z_s0 + p * args.z_s1 + d));' : ''}
+    out_set(b * args.out_s0 + p * args.out_s1 + d, y);
+  }
+  ${bindings.end ? each((n, of) => `end_set(b * args.end_s0 + d * args.end_s1 + ${n}, ${of('h')});`) : ''}
+}`
+}
+
+/** The state before each chunk, (B, chunks, N, D), in the caller's chunkStates where there are such. */
+function startsOfChunks(
+  launcher: Launcher,
+  operands: Parameters<typeof selectiveScan>[1],
+  { batch, L, D, N, G }: Shape,
+  flags: WalkFlags,
+  steps: number,
+  chunks: number,
+): Operand {
+  const { u, delta, A, B, deltaBias, resets, path, initialState, finalState, chunkStates } = operands
+  const ends = launcher.scratch('float32', [batch, chunks, N + 2, D])
+  const local = present({
+    u: read(u),
+    delta: read(delta),
+    A: read(A),
+    B: projection(B),
+    deltaBias: deltaBias && read(deltaBias),
+    resets: resets && read(resets),
+    path: path && read(path),
+    ends: write(ends),
+  })
+  const { declare, each } = stateLoop(N)
+  launcher.dispatch({
+    label: `scan.local.${N}.${flagKey(flags)}.${layoutKey(local)}`,
+    bindings: local,
+    integers: { ...strideFields(local), L, channels: D, groups: G, steps },
+    code: () => {
+      const [loadB, Bn] = projectionText('B', local.B, N)
+      return `${logistic}
+${scanHead(invocations)}
+  ${declare('h')} ${declare('A')}
+  ${each((n, of) => `${of('A')} = A_get(d * args.A_s0 + ${n}) * ${log2e};`)}
+  ${flags.deltaBias ? 'let bias = deltaBias_get(d);' : ''}
+  var span = 0.0;
+  var alive = 1.0;
+  for (var s = first; s < last; s++) {
+    ${positionText(flags)}
+    ${stepSizeText(flags)}
+    ${flags.resets ? `if (isReset) { alive = 0.0; ${each((_, of) => `${of('h')} = 0.0;`)} }` : ''}
+    span += dt;
+    let dx = dt * u_get(b * args.u_s0 + p * args.u_s1 + d);
+    ${loadB}
+    ${each((n, of) => `${of('h')} = exp2(dt * ${of('A')}) * ${of('h')} + dx * ${Bn(n)};`)}
+  }
+  let ends_0 = b * args.ends_s0 + c * args.ends_s1 + d;
+  ${each((n, of) => `ends_set(ends_0 + ${n} * args.ends_s2, ${of('h')});`)}
+  ends_set(ends_0 + ${N}u * args.ends_s2, span);
+  ends_set(ends_0 + ${N + 1}u * args.ends_s2, alive);
+}`
+    },
+    workgroups: [ceilDiv(D, invocations), chunks, batch],
+  })
+  const starts = chunkStates ?? launcher.scratch('float32', [batch, chunks, N, D])
+  carry(launcher, { A, ends, starts, start: initialState, end: finalState }, false)
+  return starts
+}
+
+export interface Carry {
+  readonly A: Operand
+  /** (B, chunks, N + 2, D): local results, sum of step sizes, 0 where a reset cuts the chunk. */
+  readonly ends: Operand
+  /** (B, chunks, N, D): what enters each chunk. */
+  readonly starts: Operand
+  /** (B, D, N): what enters the first chunk of the walk, and what leaves the last. */
+  readonly start?: Operand | null
+  readonly end?: Operand | null
+}
+
+/** Walks over the chunks, forwards for states or backwards for their adjoints. */
+export function carry(launcher: Launcher, { A, ends, starts, start, end }: Carry, backwards: boolean): void {
+  const [batch, chunks, N, D] = starts.shape
+  const bindings = present({
+    A: read(A),
+    ends: read(ends),
+    starts: write(starts),
+    start: start && read(start),
+    end: end && write(end),
+  })
+  launcher.dispatch({
+    label: `scan.carry.${backwards}.${Object.keys(bindings).join()}`,
+    bindings,
+    integers: { ...strideFields(bindings), chunks, channels: D, N },
+    code: () => `
+@compute @workgroup_size(${invocations}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
+  let d = wid.x * ${invocations}u + lane;
+  let n = wid.y;
+  let b = wid.z;
+  if (d >= args.channels) { return; }
+  let A = A_get(d * args.A_s0 + n) * ${log2e};
+  var h = ${bindings.start ? 'start_get(b * args.start_s0 + d * args.start_s1 + n)' : '0.0'};
+  for (var i = 0u; i < args.chunks; i++) {
+    let c = ${backwards ? 'args.chunks - 1u - i' : 'i'};
+    starts_set(b * args.starts_s0 + c * args.starts_s1 + n * args.starts_s2 + d, h);
+    let ends_0 = b * args.ends_s0 + c * args.ends_s1 + d;
+    let local = ends_get(ends_0 + n * args.ends_s2);
+    let span = ends_get(ends_0 + args.N * args.ends_s2);
+    if (ends_get(ends_0 + (args.N + 1u) * args.ends_s2) == 0.0) { h = local; } else { h = exp2(A * span) * h + local; }
+  }
+  ${bindings.end ? 'end_set(b * args.end_s0 + d * args.end_s1 + n, h);' : ''}
+}`,
+    workgroups: [ceilDiv(D, invocations), N, batch],
+  })
+}

@@ -1,0 +1,83 @@
+// The second stage of the scan gradient's sums.
+import type { Operand } from '../types.js'
+import { ceilDiv, type Launcher, linearEntry, linearGrid, present, read, strideFields, write } from './launcher.js'
+
+export interface Walk {
+  /** First step and number of steps that the parts hold. */
+  readonly first: number
+  readonly steps: number
+  readonly L: number
+  readonly reverse: number
+  readonly path?: Operand | null
+}
+
+const invocations = 64
+
+/** parts (B, steps, G, parts, 2N), states from `offset` on, summed over the parts into target (B, L, G, N) at each step's position. */
+export function sumColumnParts(launcher: Launcher, parts: Operand, target: Operand, offset: number, walk: Walk): void {
+  const [batch, , G, count] = parts.shape
+  const N = target.shape[3]
+  const bindings = present({ parts: read(parts), path: walk.path && read(walk.path), out: write(target) })
+  const total = batch * walk.steps * G * N
+  launcher.dispatch({
+    label: `scanGrad.columns.${walk.reverse}.${Object.keys(bindings).join()}`,
+    bindings,
+    integers: {
+      ...strideFields(bindings),
+      first: walk.first,
+      steps: walk.steps,
+      L: walk.L,
+      G,
+      N,
+      count,
+      offset,
+      total,
+    },
+    code: () => `${linearEntry(invocations)}
+  let item = group * ${invocations}u + lane;
+  if (item >= args.total) { return; }
+  let n = item % args.N;
+  let g = item / args.N % args.G;
+  let local = item / (args.N * args.G) % args.steps;
+  let b = item / (args.N * args.G * args.steps);
+  let parts_0 = b * args.parts_s0 + local * args.parts_s1 + g * args.parts_s2 + args.offset + n;
+  var total = 0.0;
+  for (var i = 0u; i < args.count; i++) { total += parts_get(parts_0 + i * args.parts_s3); }
+  let s = args.first + local;
+  let step = ${walk.reverse ? 'args.L - 1u - s' : 's'};
+  let p = ${walk.path ? 'u32(path_get(step))' : 'step'};
+  out_set(b * args.out_s0 + p * args.out_s1 + g * args.out_s2 + n, total);
+}`,
+    workgroups: linearGrid(ceilDiv(total, invocations)),
+  })
+}
+
+/** planes (B, chunks, planes, D) from plane `first` on, summed over batch and chunks into target (D, N) or (D). */
+export function sumPlanes(launcher: Launcher, planes: Operand, first: number, target: Operand): void {
+  const [batch, chunks, , D] = planes.shape
+  const N = target.shape.length === 2 ? target.shape[1] : 1
+  const bindings = { planes: read(planes), out: write(target) }
+  launcher.dispatch({
+    label: 'scanGrad.planes',
+    bindings,
+    integers: {
+      planes_row: planes.strides[1],
+      planes_s2: planes.strides[2],
+      out_row: target.strides[0],
+      rows: batch * chunks,
+      channels: D,
+      first,
+      total: N * D,
+    },
+    code: () => `${linearEntry(invocations)}
+  let item = group * ${invocations}u + lane;
+  if (item >= args.total) { return; }
+  let d = item % args.channels;
+  let n = item / args.channels;
+  var total = 0.0;
+  for (var r = 0u; r < args.rows; r++) { total += planes_get(r * args.planes_row + (args.first + n) * args.planes_s2 + d); }
+  out_set(d * args.out_row + n, total);
+}`,
+    workgroups: linearGrid(ceilDiv(N * D, invocations)),
+  })
+}
