@@ -83,10 +83,7 @@ describe('the command line', () => {
   })
 
   test('stays quiet when its reader leaves', async () => {
-    const child = spawn('bash', [
-      '-c',
-      `"${process.execPath}" "${bin}" papers --json | true; exit \${PIPESTATUS[0]}`,
-    ])
+    const child = spawn('bash', ['-c', `"${process.execPath}" "${bin}" papers --json | true; exit \${PIPESTATUS[0]}`])
     let stderr = ''
     child.stderr.on('data', (text) => (stderr += text))
     const [code] = await once(child, 'close')
