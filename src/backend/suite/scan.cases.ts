@@ -1,0 +1,197 @@
+// Cases of the selective scan and its gradient over the whole surface: every optional operand, maps fixed, per token
+// and grouped, state sizes special and general, chunks that do and do not divide the length, order, packing.
+import type { Dtype } from '../types.js'
+import { Draw, type KernelCase, kernelCase, type Launcher, operandOf, output } from './operands.js'
+
+type Map = 'fixed' | 'token' | 'groups'
+type Optional = 'D' | 'z' | 'deltaBias' | 'initialState' | 'resets' | 'path'
+
+export interface ScanShape {
+  readonly batch: number
+  readonly length: number
+  readonly channels: number
+  readonly stateSize: number
+  readonly B?: Map
+  readonly C?: Map
+  readonly groups?: number
+  readonly dtype?: Dtype
+  /** Optional operands that are given. Default all but resets and path. */
+  readonly given?: readonly Optional[]
+  readonly softplus?: 0 | 1
+  readonly reverse?: 0 | 1
+  readonly chunk?: number
+  /** Row padding of u, delta, z and out. Default 0. */
+  readonly pad?: number
+  /** Probability of a reset. Default 0.2. */
+  readonly resetRate?: number
+}
+
+const usualOptional: readonly Optional[] = ['D', 'z', 'deltaBias', 'initialState']
+
+/** Inputs of a scan. A is random and negative: no two channels are alike. */
+export function scanInputs(draw: Draw, shape: ScanShape) {
+  const { batch, length, channels, stateSize, groups = 1, dtype = 'float32', given = usualOptional, pad = 0 } = shape
+  const softplus = shape.softplus ?? 1
+  const sequence = (low: number, high: number) =>
+    draw.floats([batch, length, channels], low, high, { dtype, pad, offset: pad })
+  const mapOf = (kind: Map = 'token') =>
+    kind === 'fixed'
+      ? draw.floats([channels, stateSize])
+      : draw.floats([batch, length, kind === 'groups' ? groups : 1, stateSize], -1, 1, { dtype, offset: pad })
+  const optional = <T>(name: Optional, make: () => T) => (given.includes(name) ? make() : null)
+  return {
+    u: sequence(-1, 1),
+    delta: softplus ? sequence(-3, 1) : sequence(0.01, 0.7),
+    A: draw.floats([channels, stateSize], -4, -0.1),
+    B: mapOf(shape.B),
+    C: mapOf(shape.C),
+    D: optional('D', () => draw.floats([channels])),
+    z: optional('z', () => sequence(-2, 2)),
+    deltaBias: optional('deltaBias', () => draw.floats([channels], softplus ? -1 : 0, 0.2)),
+    initialState: optional('initialState', () => draw.floats([batch, channels, stateSize])),
+    resets: optional('resets', () => draw.flags([batch, length], shape.resetRate ?? 0.2)),
+    path: optional('path', () => {
+      const order = draw.order(length)
+      return operandOf([length], (i) => order[i], { dtype: 'int32' })
+    }),
+  }
+}
+
+export function scanNumbers(shape: ScanShape) {
+  return { softplus: shape.softplus ?? 1, reverse: shape.reverse ?? 0, chunk: shape.chunk ?? 16 }
+}
+
+/** Outputs of a forward scan. */
+export function scanOutputs(shape: ScanShape, wanted: readonly ('finalState' | 'states' | 'chunkStates')[]) {
+  const { batch, length, channels, stateSize, dtype = 'float32', pad = 0, chunk = 16 } = shape
+  return {
+    out: output([batch, length, channels], { dtype, pad, offset: pad }),
+    finalState: wanted.includes('finalState') ? output([batch, channels, stateSize]) : null,
+    states: wanted.includes('states') ? output([batch, length, channels, stateSize]) : null,
+    chunkStates: wanted.includes('chunkStates')
+      ? output([batch, Math.ceil(length / chunk), stateSize, channels])
+      : null,
+  }
+}
+
+/** Operands of the gradient, whose chunk states the reference computes. */
+async function gradientOperands(draw: Draw, shape: ScanShape, reference: Launcher, states: boolean) {
+  const { batch, length, channels, stateSize, dtype = 'float32', pad = 0, chunk = 16 } = shape
+  const { initialState, ...inputs } = scanInputs(draw, shape)
+  const forward = await reference(
+    'selectiveScan',
+    { ...inputs, initialState, ...scanOutputs(shape, ['chunkStates']) },
+    scanNumbers(shape),
+  )
+  const sequence = () => output([batch, length, channels], { dtype, pad })
+  const state = [batch, channels, stateSize]
+  return {
+    ...inputs,
+    chunkStates: operandOf([batch, Math.ceil(length / chunk), stateSize, channels], (i) => forward.chunkStates[i]),
+    gradOut: draw.floats([batch, length, channels], -1, 1, { dtype, pad: pad && 2 * pad }),
+    gradFinalState: initialState && draw.floats(state),
+    gradStates: states ? draw.floats([batch, length, channels, stateSize], -0.3, 0.3) : null,
+    gradU: sequence(),
+    gradDelta: sequence(),
+    gradA: output([channels, stateSize]),
+    gradB: output(inputs.B.shape),
+    gradC: output(inputs.C.shape),
+    gradD: inputs.D && output([channels]),
+    gradZ: inputs.z && sequence(),
+    gradDeltaBias: inputs.deltaBias && output([channels]),
+    gradInitialState: initialState && output(state),
+  }
+}
+
+const small = { batch: 2, length: 37, channels: 20, stateSize: 16 } as const
+
+/** Names and shapes of all cases; each is run forward and backward. */
+const scanShapes: readonly (readonly [string, ScanShape])[] = [
+  ['everything usual', small],
+  ['one of each', { batch: 1, length: 1, channels: 1, stateSize: 1 }],
+  ['one step', { ...small, length: 1 }],
+  ['one channel', { ...small, channels: 1 }],
+  ['bare', { ...small, given: [], softplus: 0 }],
+  ['no softplus', { ...small, softplus: 0 }],
+  ...(['D', 'z', 'deltaBias', 'initialState', 'resets', 'path'] as const).map(
+    (name) => [`only ${name}`, { ...small, given: [name] }] as const,
+  ),
+  ...[1, 2, 3, 4, 5, 8, 13, 16, 17, 64, 256].map(
+    (stateSize) => [`N = ${stateSize}`, { ...small, length: 19, channels: 9, stateSize }] as const,
+  ),
+  ...[7, 15, 16, 17, 33, 70, 131].map((channels) => [`D = ${channels}`, { ...small, length: 11, channels }] as const),
+  ...[15, 16, 17, 32, 33, 129].map((length) => [`L = ${length}`, { ...small, length, channels: 5 }] as const),
+  ['chunk 1', { ...small, length: 9, chunk: 1 }],
+  ['chunk 5', { ...small, chunk: 5 }],
+  ['chunk 64', { ...small, length: 150, chunk: 64 }],
+  ['chunk longer than the sequence', { ...small, chunk: 100 }],
+  ['fixed B', { ...small, B: 'fixed' }],
+  ['fixed C', { ...small, C: 'fixed' }],
+  ['fixed B and C, N = 4', { ...small, stateSize: 4, B: 'fixed', C: 'fixed' }],
+  ['2 groups', { ...small, B: 'groups', C: 'groups', groups: 2 }],
+  ['3 groups of 20 channels', { ...small, B: 'groups', C: 'groups', groups: 3 }],
+  ['as many groups as channels', { ...small, B: 'groups', C: 'groups', groups: 20, stateSize: 3 }],
+  ['groups in B only', { ...small, B: 'groups', groups: 4 }],
+  ['reverse', { ...small, reverse: 1 }],
+  ['path', { ...small, given: [...usualOptional, 'path'] }],
+  ['path and reverse', { ...small, reverse: 1, given: [...usualOptional, 'path'] }],
+  ['resets', { ...small, given: [...usualOptional, 'resets'] }],
+  ['resets and reverse', { ...small, reverse: 1, given: [...usualOptional, 'resets'] }],
+  ['a reset at every step', { ...small, given: [...usualOptional, 'resets'], resetRate: 1 }],
+  ['everything', { ...small, reverse: 1, given: [...usualOptional, 'resets', 'path'], B: 'groups', groups: 2 }],
+  ['padded rows', { ...small, pad: 3 }],
+  ['float16', { ...small, dtype: 'float16' }],
+  ['bfloat16', { ...small, dtype: 'bfloat16', pad: 1, given: [...usualOptional, 'resets'] }],
+  ['eight sequences', { batch: 8, length: 9, channels: 33, stateSize: 8 }],
+  ['no sequence is mixed with another', { batch: 3, length: 40, channels: 64, stateSize: 2, given: ['z'] }],
+]
+
+export function* scanCases(): Generator<KernelCase> {
+  const all = ['finalState', 'states', 'chunkStates'] as const
+  for (const [i, [name, shape]] of scanShapes.entries()) {
+    const inputs = () => scanInputs(new Draw(3000 + i), shape)
+    const numbers = scanNumbers(shape)
+    yield kernelCase('selectiveScan', name, { ...inputs(), ...scanOutputs(shape, all) }, numbers)
+    yield kernelCase('selectiveScan', `${name}, out alone`, { ...inputs(), ...scanOutputs(shape, []) }, numbers)
+    for (const states of [false, true])
+      yield kernelCase(
+        'selectiveScanGrad',
+        `${name}${states ? ', gradient of states' : ''}`,
+        (reference) => gradientOperands(new Draw(3000 + i), shape, reference, states),
+        numbers,
+      )
+  }
+  yield* oddScanCases()
+}
+
+function* oddScanCases(): Generator<KernelCase> {
+  const numbers = scanNumbers(small)
+  const draw = new Draw(3900)
+  const inPlace = scanInputs(draw, small)
+  const state = { ...scanOutputs(small, []), finalState: inPlace.initialState }
+  yield kernelCase('selectiveScan', 'the state in place', { ...inPlace, ...state }, numbers)
+
+  const wide = scanInputs(draw, small)
+  const delta = draw.floats([2, 37, 20], -10, 30)
+  yield kernelCase(
+    'selectiveScan',
+    'delta up to 30',
+    { ...wide, delta, ...scanOutputs(small, ['finalState']) },
+    numbers,
+  )
+
+  // One NaN spoils its own channel from its step on, and nothing else.
+  for (const operand of ['u', 'delta', 'z', 'initialState', 'B'] as const) {
+    const inputs = scanInputs(draw, small)
+    const spoiled = inputs[operand]!
+    const values = spoiled.memory.values.slice()
+    values[spoiled.offset + 205] = Number.NaN
+    const memory = { ...spoiled.memory, values }
+    yield kernelCase(
+      'selectiveScan',
+      `NaN in ${operand}`,
+      { ...inputs, [operand]: { ...spoiled, memory }, ...scanOutputs(small, ['finalState']) },
+      numbers,
+    )
+  }
+}
