@@ -76,7 +76,13 @@ function changed(source: ByteSource): DataError {
 }
 
 function partOf(source: ByteSource, begin: number, end: number): ByteSource {
-  return { ...source, size: end - begin, read: (offset, length) => source.read(begin + offset, length) }
+  const { name } = source
+  return {
+    name,
+    size: end - begin,
+    read: (offset, length) => source.read(begin + offset, length),
+    close: () => source.close(),
+  }
 }
 
 interface Line {

@@ -47,7 +47,8 @@ export async function textTokens(sources: readonly ByteSource[], format: TextFor
 
 /** Part of a token source: positions [begin, end). */
 export function tokenRange(tokens: TokenSource, begin: number, end: number): TokenSource {
-  return { ...tokens, length: end - begin, read: (offset, length) => tokens.read(begin + offset, length) }
+  const { name, vocabSize } = tokens
+  return { name, vocabSize, length: end - begin, read: (offset, length) => tokens.read(begin + offset, length) }
 }
 
 export interface TextSplit {

@@ -1,7 +1,7 @@
 // Writes files so that a kill or a full disk at any moment leaves the old file whole: a temporary file in the same
 // folder, synced, then renamed over the old one. Node only.
-import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { MambakitError } from '../errors.js'
 
@@ -15,10 +15,18 @@ export class DiskFullError extends MambakitError {
   }
 }
 
+let saves = 0
+
+/** Names the writing process, so that what a killed one left behind can be told from what is being written. */
+function temporaryName(path: string, pid: number, save: number): string {
+  return `.${basename(path)}.${hostname()}-${pid}-${save}.tmp`
+}
+
 /** Calls `write` with a new file and puts that in the place of `path` once it is safely on disk. */
 export async function replaceFile(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path)
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  await removeLeftovers(path)
+  const temporary = join(folder, temporaryName(path, process.pid, ++saves))
   try {
     const handle = await open(temporary, 'wx')
     try {
@@ -43,6 +51,24 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<v
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await handle.write(bytes, done, Math.min(most, bytes.length - done))
     done += bytesWritten
+  }
+}
+
+/** Removes temporary files of `path` whose process on this machine is gone: a run killed again and again fills no disk. */
+async function removeLeftovers(path: string): Promise<void> {
+  const prefix = `.${basename(path)}.${hostname()}-`
+  for (const name of await readdir(dirname(path))) {
+    const pid = name.startsWith(prefix) ? /^(\d+)-\d+\.tmp$/.exec(name.slice(prefix.length))?.[1] : undefined
+    if (pid !== undefined && !isAlive(Number(pid))) await rm(join(dirname(path), name), { force: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
   }
 }
 

@@ -30,7 +30,12 @@ export async function openSafetensors(path: string): Promise<SafetensorsReader> 
     return out
   }
   try {
-    const { size } = await handle.stat()
+    const status = await handle.stat()
+    if (!status.isFile()) {
+      const got = status.isDirectory() ? 'a folder' : 'a device or pipe'
+      throw new SafetensorsError(path, null, 'not-a-file', `expected a safetensors file, got ${got}`)
+    }
+    const { size } = status
     const length = headerLength(await readAt(0, Math.min(8, size), null), size, path)
     const header = parseHeader(await readAt(8, length, null), size, path)
     return {

@@ -177,6 +177,7 @@ describe('safetensors files', () => {
     await truncate(path, 3)
     await assert.rejects(openSafetensors(path), /at least 8 bytes, got 3/)
     await assert.rejects(openSafetensors(join(folder, 'absent')), { code: 'ENOENT' })
+    await assert.rejects(openSafetensors(folder), /: expected a safetensors file, got a folder$/)
   })
 
   test('a writer that fails leaves the old file and no other', async () => {

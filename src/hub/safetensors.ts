@@ -23,6 +23,7 @@ export type SafetensorsDtype = keyof typeof safetensorsDtypes
 export const maxHeaderBytes = 100_000_000
 
 export type SafetensorsFault =
+  | 'not-a-file'
   | 'header-length'
   | 'header-json'
   | 'duplicate-name'
