@@ -76,10 +76,18 @@ describe('the command line', () => {
     })
   })
 
-  test('doctor describes this machine', async () => {
+  test('doctor describes this machine, and says of every device what it is or why it is missing', async () => {
     const { code, stdout } = await mambakit('doctor', '--json')
     assert.equal(code, 0)
-    assert.equal(JSON.parse(stdout).machine.node, process.version)
+    const { machine, devices } = JSON.parse(stdout)
+    assert.equal(machine.node, process.version)
+    assert.ok(devices.length > 0)
+    for (const { device, available, detail } of devices) {
+      assert.equal(typeof available, 'boolean')
+      assert.ok(detail.length > 0, device)
+    }
+    const text = await mambakit('doctor')
+    for (const { device, detail } of devices) assert.ok(text.stdout.includes(device) && text.stdout.includes(detail))
   })
 
   test('stays quiet when its reader leaves', async () => {

@@ -1,26 +1,57 @@
 // `mambakit doctor`: what this machine offers, and why a device is not there.
 import os from 'node:os'
+import type { Backend } from '../../backend/types.js'
 import type { CliCommand } from '../command.js'
 import { formatTable } from '../table.js'
+
+/** How each device is opened to see whether it is there. */
+const devices: readonly { readonly device: string; readonly open: () => Promise<Backend> }[] = [
+  { device: 'webgpu', open: async () => (await import('../../backend/webgpu/index.js')).openWebGpu() },
+]
 
 export const doctor: CliCommand = {
   name: 'doctor',
   summary: 'show what this machine offers and why a device is missing',
   examples: [
-    ['mambakit doctor', 'machine and versions'],
+    ['mambakit doctor', 'machine and devices'],
     ['mambakit doctor --json', 'the same for programs'],
   ],
   configure(command) {
     command.option('--json', 'print JSON').action(async ({ json }: { json?: boolean }) => {
       const machine = describeMachine()
+      const found: DeviceReport[] = []
+      for (const { device, open } of devices) found.push(await tryDevice(device, open))
       if (json) {
-        process.stdout.write(`${JSON.stringify({ machine }, null, 2)}\n`)
+        process.stdout.write(`${JSON.stringify({ machine, devices: found }, null, 2)}\n`)
         return
       }
-      const rows = Object.entries(machine).map(([name, value]) => [name, `${value}`])
-      process.stdout.write(`${formatTable([{ title: 'machine' }, { title: '' }], rows).join('\n')}\n`)
+      const facts = Object.entries(machine).map(([name, value]) => [name, `${value}`])
+      const states = found.map(({ device, available, detail }) => [device, available ? 'ready' : 'missing', detail])
+      const tables = [
+        formatTable([{ title: 'machine' }, { title: '' }], facts),
+        formatTable([{ title: 'device' }, { title: 'state' }, { title: 'what it is, or why it is missing' }], states),
+      ]
+      process.stdout.write(`${tables.map((lines) => lines.join('\n')).join('\n\n')}\n`)
     })
   },
+}
+
+interface DeviceReport {
+  readonly device: string
+  readonly available: boolean
+  /** The backend's description, or why it could not be opened. */
+  readonly detail: string
+}
+
+async function tryDevice(device: string, open: () => Promise<Backend>): Promise<DeviceReport> {
+  try {
+    const backend = await open()
+    const { description } = backend
+    await backend.close()
+    return { device, available: true, detail: description }
+  } catch (error) {
+    return { device, available: false, detail: (error as Error).message.split('\n')[0].replace(`${device}: `, '') }
+  }
 }
 
 function describeMachine() {
