@@ -23,6 +23,13 @@ export function setUp() {
   return npm('run', '--silent', 'build') === 0 ? null : '`npm run build` failed'
 }
 
+/** Environment that lets WebGPU run without a GPU: the software Vulkan driver that Debian's Chromium brings. */
+export function gpuEnvironment() {
+  const driver = '/usr/lib/chromium/vk_swiftshader_icd.json'
+  const hasGpu = ['/dev/nvidiactl', '/dev/dri'].some((path) => existsSync(path))
+  return hasGpu || process.env.VK_DRIVER_FILES || !existsSync(driver) ? {} : { VK_DRIVER_FILES: driver }
+}
+
 /** Why node_modules is not what package-lock.json says, or null if it is. Contents are compared; times lie after a checkout. */
 function staleReason() {
   const installedLock = join(root, 'node_modules/.package-lock.json')

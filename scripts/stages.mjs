@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { root } from './setup.mjs'
+import { gpuEnvironment, root } from './setup.mjs'
 
 /**
  * @typedef {{ outcome: 'passed' | 'failed' | 'skipped', name: string, reason?: string }} Outcome
@@ -80,7 +80,11 @@ export async function runTests(files, env = {}) {
 
 function spawned(command, args, env) {
   return new Promise((done, fail) => {
-    const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: 'inherit',
+      env: { ...process.env, ...gpuEnvironment(), ...env },
+    })
     child.on('error', fail)
     child.on('close', (code, signal) => done(code ?? signal))
   })
