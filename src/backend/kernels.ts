@@ -139,7 +139,7 @@ export const kernels = {
     operands: { a: 'r', b: 'r', bias: 'r?', out: 'rw' },
     numbers: ['transposeA', 'transposeB', 'alpha', 'accumulate', 'activation'],
   },
-  /** Rows of logits (R, V), int32 targets (R): loss[r] = -(1-s) w[t] log p[t] - s/V sum_c w[c] log p[c], 0 where t = ignoreIndex. gradLogits = d loss[r] / d logits * rowScale[r] * scale. `gradLogits` may be `logits`. classWeights (V), rowScale (R) float32. A target outside [0, V) is an index error. */
+  /** Rows of logits (R, V), int32 targets (R): loss[r] = -(1-s) w[t] log p[t] - s/V sum_c w[c] log p[c], 0 where t = ignoreIndex. gradLogits = d loss[r] / d logits * rowScale[r] * scale. `gradLogits` may be `logits`. classWeights (V), rowScale (R) float32. A target outside [0, V) is an index error and gives 0. */
   crossEntropy: {
     operands: { logits: 'r', targets: 'r', classWeights: 'r?', rowScale: 'r?', loss: 'w?', gradLogits: 'w?' },
     numbers: ['ignoreIndex', 'labelSmoothing', 'scale'],
