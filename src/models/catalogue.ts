@@ -21,8 +21,8 @@ const bytes = (dModel: number, nLayer: number, parameters: number): LanguageMode
 })
 
 export const languageModels: Readonly<Record<string, LanguageModelPreset>> = {
-  'mamba-tiny': bytes(128, 4, 501_888),
-  'mamba-small': bytes(192, 6, 1_573_632),
+  'mamba-tiny': bytes(128, 4, 499_328),
+  'mamba-small': bytes(192, 6, 1_559_616),
   'mamba-130m': published(768, 24, 129_135_360),
   'mamba-370m': published(1024, 48, 371_516_416),
   'mamba-790m': published(1536, 48, 793_204_224),

@@ -1,0 +1,16 @@
+// The kernels of one instruction set, by the names of src/backend/kernels.ts. One file a family under kernels/.
+#pragma once
+#include "kernel.h"
+
+#define MK_KERNELS(X)                                                                                        \
+  X(fill) X(copy) X(unary) X(unaryGrad) X(binary) X(select) X(axpby) X(reduce) X(softmax) X(softmaxGrad)     \
+  X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad) X(gemm) X(crossEntropy) X(gather) X(scatterAdd)    \
+  X(causalConv1d) X(causalConv1dGrad) X(selectiveScan) X(selectiveScanGrad) X(attention) X(attentionGrad)    \
+  X(rotary) X(gatedActivation) X(gatedActivationGrad) X(adamW) X(random) X(dropout) X(benchScanLimit)        \
+  X(benchGemmPeak)
+
+namespace MK_ISA {
+#define MK_DECLARE(name) void name(const Args&);
+MK_KERNELS(MK_DECLARE)
+#undef MK_DECLARE
+}  // namespace MK_ISA
