@@ -4,22 +4,26 @@
 import { IndexError, MissingKernelError } from '../errors.js'
 import { fromHost, toHost } from './hostFormat.js'
 import { type KernelName, type NumbersOf, signatures } from './kernels.js'
+import { positionsOf } from './positions.js'
+import { attentionCases } from './suite/attention.cases.js'
+import { convCases } from './suite/conv.cases.js'
 import { elementwiseCases } from './suite/elementwise.cases.js'
 import { gemmCases } from './suite/gemm.cases.js'
-import {
-  type Comparison,
-  type HostMemory,
-  type HostOperand,
-  type HostOperands,
-  type HostOperandsOf,
-  type KernelCase,
-  type Launcher,
-  type PropertyCase,
-  positionsOf,
-  type Tolerance,
+import type {
+  Comparison,
+  HostMemory,
+  HostOperand,
+  HostOperands,
+  HostOperandsOf,
+  KernelCase,
+  Launcher,
+  PropertyCase,
+  Tolerance,
 } from './suite/operands.js'
 import { reduceCases } from './suite/reduce.cases.js'
+import { rowCases } from './suite/rows.cases.js'
 import { scanCases } from './suite/scan.cases.js'
+import { updateCases } from './suite/update.cases.js'
 import { type Backend, bytesPerElement, type DeviceBuffer, type Dtype } from './types.js'
 
 export interface SuiteOptions {
@@ -62,8 +66,12 @@ export function describeFailure({ kernel, name, operand, index, got, expected, w
 export function* allCases(): Generator<KernelCase | PropertyCase> {
   yield* elementwiseCases()
   yield* reduceCases()
+  yield* rowCases()
   yield* gemmCases()
+  yield* convCases()
   yield* scanCases()
+  yield* attentionCases()
+  yield* updateCases()
 }
 
 const exact: Tolerance = { scale: 0, relative: 0 }

@@ -3,6 +3,7 @@
 // whatever their dtype says.
 import { fromHost, toHost } from '../hostFormat.js'
 import type { KernelName, NumbersOf, OperandsOf } from '../kernels.js'
+import { positionsOf } from '../positions.js'
 import { bytesPerElement, type DeviceBuffer, type Dtype, type Operand } from '../types.js'
 
 export class ReferenceBuffer implements DeviceBuffer {
@@ -47,19 +48,17 @@ export class ReferenceBuffer implements DeviceBuffer {
 /** An operand as kernels use it: elements by index, missing trailing indices being 0. */
 export class View {
   readonly #data: Float64Array
-  readonly #offset: number
+  readonly #operand: Operand
   readonly #strides: readonly [number, number, number, number]
-  readonly #allStrides: readonly number[]
   readonly dtype: Dtype
   readonly shape: readonly number[]
   readonly rank: number
 
   constructor(operand: Operand) {
     this.#data = (operand.buffer as ReferenceBuffer).as(operand.dtype)
-    this.#offset = operand.offset
+    this.#operand = operand
     const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = operand.strides
     this.#strides = [s0, s1, s2, s3]
-    this.#allStrides = operand.strides
     this.dtype = operand.dtype
     this.shape = operand.shape
     this.rank = operand.shape.length
@@ -67,7 +66,7 @@ export class View {
 
   #position(i: number, j: number, k: number, l: number): number {
     const [s0, s1, s2, s3] = this.#strides
-    return this.#offset + i * s0 + j * s1 + k * s2 + l * s3
+    return this.#operand.offset + i * s0 + j * s1 + k * s2 + l * s3
   }
 
   at(i = 0, j = 0, k = 0, l = 0): number {
@@ -85,27 +84,18 @@ export class View {
 
   /** A copy of every element in row-major order. */
   values(): Float64Array {
-    return Float64Array.from(this.#positions(), (position) => this.#data[position])
+    return Float64Array.from(positionsOf(this.#operand), (position) => this.#data[position])
   }
 
   /** Stores values in row-major order. */
   assign(values: ArrayLike<number>): void {
-    this.#positions().forEach((position, i) => {
+    positionsOf(this.#operand).forEach((position, i) => {
       this.#data[position] = stored(values[i], this.dtype)
     })
   }
 
   fill(value: number): void {
-    for (const position of this.#positions()) this.#data[position] = stored(value, this.dtype)
-  }
-
-  #positions(): number[] {
-    let positions = [this.#offset]
-    this.shape.forEach((extent, axis) => {
-      const steps = Array.from({ length: extent }, (_, i) => i * this.#allStrides[axis])
-      positions = positions.flatMap((base) => steps.map((step) => base + step))
-    })
-    return positions
+    for (const position of positionsOf(this.#operand)) this.#data[position] = stored(value, this.dtype)
   }
 }
 

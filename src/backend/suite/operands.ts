@@ -1,6 +1,7 @@
 // Host-side operands for the kernel suite: seeded random contents laid out with offsets, row padding or any strides.
 import { fromHost, toHost } from '../hostFormat.js'
 import type { KernelName, NumbersOf, OperandsOf } from '../kernels.js'
+import { positionsOf } from '../positions.js'
 import type { Dtype } from '../types.js'
 
 /** A view of host memory. Two operands that share one `memory` object share memory on the device too. */
@@ -42,24 +43,6 @@ function rowMajor(shape: readonly number[], pad: number): number[] {
     stride = axis === shape.length - 1 ? stride * (shape[axis] + pad) : stride * shape[axis]
   }
   return strides
-}
-
-/** Element positions of a view in row-major order. */
-export function positionsOf({ offset, shape, strides }: Omit<HostOperand, 'memory' | 'dtype'>): Int32Array {
-  const total = count(shape)
-  const positions = new Int32Array(total)
-  const index = shape.map(() => 0)
-  let position = offset
-  for (let i = 0; i < total; i++) {
-    positions[i] = position
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      position += strides[axis]
-      if (++index[axis] < shape[axis]) break
-      position -= strides[axis] * shape[axis]
-      index[axis] = 0
-    }
-  }
-  return positions
 }
 
 /** An operand of `shape` with the given values in row-major order, rounded to the dtype; a few elements follow it. */
