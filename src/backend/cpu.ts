@@ -203,8 +203,7 @@ export class CpuBackend implements Backend {
         disposed = true
         // Several buffers of a capture may have lain at one address, one after another.
         const regions = new Map(recording.all.map((buffer) => [buffer.address, buffer]))
-        for (const buffer of regions.values())
-          this.#pool.give(new CpuBuffer(0, buffer.capacity, buffer.address, null))
+        for (const buffer of regions.values()) this.#pool.give(new CpuBuffer(0, buffer.capacity, buffer.address, null))
       },
     }
   }
@@ -218,6 +217,5 @@ export class CpuBackend implements Backend {
     await this.cpu.close()
   }
 }
-
 
 const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`

@@ -69,7 +69,9 @@ export function openNative(options: NativeOptions = {}): NativeBackend {
   try {
     engine = addOn.create(threads, options.instructionSet ?? process.env.MAMBAKIT_ISA ?? '')
   } catch (error) {
-    throw new DeviceError(`native: ${(error as Error).message}; this processor has ${addOn.instructionSets().join(', ')}`)
+    throw new DeviceError(
+      `native: ${(error as Error).message}; this processor has ${addOn.instructionSets().join(', ')}`,
+    )
   }
   const { instructionSet, kernels } = addOn.describe(engine)
   const memory: CpuMemory = {
