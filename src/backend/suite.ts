@@ -7,6 +7,7 @@ import { type KernelName, type NumbersOf, signatures } from './kernels.js'
 import { positionsOf } from './positions.js'
 import { attentionCases } from './suite/attention.cases.js'
 import { convCases } from './suite/conv.cases.js'
+import { convProperties } from './suite/conv.properties.js'
 import { elementwiseCases } from './suite/elementwise.cases.js'
 import { gemmCases } from './suite/gemm.cases.js'
 import type {
@@ -23,6 +24,7 @@ import type {
 import { reduceCases } from './suite/reduce.cases.js'
 import { rowCases } from './suite/rows.cases.js'
 import { scanCases } from './suite/scan.cases.js'
+import { scanProperties } from './suite/scan.properties.js'
 import { updateCases } from './suite/update.cases.js'
 import { type Backend, bytesPerElement, type DeviceBuffer, type Dtype } from './types.js'
 
@@ -72,6 +74,8 @@ export function* allCases(): Generator<KernelCase | PropertyCase> {
   yield* scanCases()
   yield* attentionCases()
   yield* updateCases()
+  yield* convProperties()
+  yield* scanProperties()
 }
 
 const exact: Tolerance = { scale: 0, relative: 0 }

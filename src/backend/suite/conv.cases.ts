@@ -98,4 +98,9 @@ export function* convCases(): Generator<KernelCase> {
     { ...inputs, input, ...convOutputs(small) },
     { silu: 1 },
   )
+  const long: ConvShape = { batch: 1, length: 70000, channels: 3, width: 4, given: ['bias', 'initialState', 'resets'] }
+  const operands = async () => ({ ...convInputs(new Draw(7502), long), ...convOutputs(long) })
+  yield kernelCase('causalConv1d', 'L = 70,000', operands, { silu: 1 }, { long: true })
+  const gradient = async () => gradientOperands(new Draw(7503), long)
+  yield kernelCase('causalConv1dGrad', 'L = 70,000', gradient, { silu: 1 }, { long: true })
 }

@@ -202,3 +202,32 @@ export interface PropertyCase {
   readonly long?: boolean
   run(launch: Launcher): Promise<Comparison[]>
 }
+
+/** Several operands' values joined along an axis, in row-major order. */
+export function joined(parts: readonly HostOperand[], axis: number): Float64Array {
+  const outer = count(parts[0].shape.slice(0, axis))
+  const blocks = parts.map((part) => ({ values: valuesOf(part), length: count(part.shape.slice(axis)) }))
+  const all: number[] = []
+  for (let row = 0; row < outer; row++)
+    for (const { values, length } of blocks) all.push(...values.subarray(row * length, (row + 1) * length))
+  return Float64Array.from(all)
+}
+
+/** The sum of several operands' values, in row-major order. */
+export function summed(parts: readonly HostOperand[]): Float64Array {
+  return parts.map(valuesOf).reduce((total, values) => total.map((value, i) => value + values[i]))
+}
+
+/** One comparison an output, by name. */
+export function compareAll(
+  got: Readonly<Record<string, Float64Array>>,
+  expected: Readonly<Record<string, Float64Array>>,
+  tolerance?: Tolerance,
+): Comparison[] {
+  return Object.keys(expected).map((operand) => ({
+    operand,
+    got: got[operand] ?? [],
+    expected: expected[operand],
+    tolerance,
+  }))
+}

@@ -162,6 +162,27 @@ export function* scanCases(): Generator<KernelCase> {
       )
   }
   yield* oddScanCases()
+  yield* longScanCases()
+}
+
+function* longScanCases(): Generator<KernelCase> {
+  const long: ScanShape = { batch: 1, length: 70000, channels: 4, stateSize: 4, chunk: 64 }
+  const shapes: readonly (readonly [string, ScanShape])[] = [
+    ['L = 70,000', long],
+    ['L = 70,000, path and reverse', { ...long, reverse: 1, given: [...usualOptional, 'path'] }],
+    ['L = 70,000, packed, N = 16', { ...long, stateSize: 16, given: ['resets', 'z'], resetRate: 0.001 }],
+    ['L = 131,073', { ...long, length: 131073, channels: 2, stateSize: 2 }],
+  ]
+  for (const [i, [name, shape]] of shapes.entries()) {
+    const numbers = scanNumbers(shape)
+    const operands = async () => ({
+      ...scanInputs(new Draw(3800 + i), shape),
+      ...scanOutputs(shape, ['finalState', 'chunkStates']),
+    })
+    yield kernelCase('selectiveScan', name, operands, numbers, { long: true })
+    const gradient = (reference: Launcher) => gradientOperands(new Draw(3800 + i), shape, reference, false)
+    yield kernelCase('selectiveScanGrad', name, gradient, numbers, { long: true })
+  }
 }
 
 function* oddScanCases(): Generator<KernelCase> {
