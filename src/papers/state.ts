@@ -13,6 +13,16 @@ export interface PaperResult {
   readonly commit: string
   readonly seeds: readonly number[]
   readonly verdict: Verdict
+  /** What was tested, in a sentence. */
+  readonly claim?: string
+  /** Measured values by name, the method's and its baseline's. */
+  readonly measurements?: Readonly<Record<string, number>>
+  /** The paired 95 % interval that decides: where the measured advantage over the baseline lies. */
+  readonly interval?: readonly [low: number, high: number]
+  /** The advantage that the claim needs; 0 if absent. */
+  readonly threshold?: number
+  /** ISO day on which it was measured. */
+  readonly date?: string
 }
 
 /** A paper without a loader is planned whatever results lie about; one with a loader is as its result says. */
@@ -37,5 +47,21 @@ export function parseResult(json: string, file: string): PaperResult {
     throw fail('commit to be a commit hash')
   if (!Array.isArray(result.seeds) || !result.seeds.every(Number.isSafeInteger))
     throw fail('seeds to be a list of integers')
+  checkOptional(result, fail)
   return result
+}
+
+function checkOptional(result: PaperResult, fail: (expected: string) => MambakitError): void {
+  const { claim, measurements, interval, threshold, date } = result
+  if (claim !== undefined && typeof claim !== 'string') throw fail('claim to be a sentence')
+  if (measurements !== undefined) {
+    const record = typeof measurements === 'object' && measurements !== null && !Array.isArray(measurements)
+    if (!record || !Object.values(measurements).every(Number.isFinite)) throw fail('measurements to be named numbers')
+  }
+  if (interval !== undefined) {
+    const pair = Array.isArray(interval) && interval.length === 2 && interval.every(Number.isFinite)
+    if (!pair || interval[0] > interval[1]) throw fail('interval to be two numbers, the lower one first')
+  }
+  if (threshold !== undefined && !Number.isFinite(threshold)) throw fail('threshold to be a number')
+  if (date !== undefined && !/^\d{4}-\d\d-\d\d$/.test(`${date}`)) throw fail('date to be a day such as 2026-01-31')
 }
