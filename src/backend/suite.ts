@@ -132,16 +132,21 @@ export async function runSuite(backend: Backend, reference: Backend, options: Su
   return { passed, skipped, failures }
 }
 
-async function runCase(
+/** Runs one case; no failures mean that it passed. `slack` is a factor on its tolerance. */
+export async function runCase(
   backend: Backend,
   reference: Backend,
   test: KernelCase | PropertyCase,
-  slack: number,
+  slack = 1,
 ): Promise<Failure[]> {
   const { kernel, name } = test
   const fail = (found: Omit<Failure, 'kernel' | 'name'> | null): Failure[] =>
     found ? [{ kernel, name, ...found }] : []
-  const loosened = ({ scale, relative }: Tolerance) => ({ scale: scale * slack, relative: relative * slack })
+  const loosened = ({ scale, relative, absolute = 0 }: Tolerance) => ({
+    scale: scale * slack,
+    relative: relative * slack,
+    absolute: absolute * slack,
+  })
   const usualHere = tolerances[kernel] ?? usual
   if ('run' in test) {
     const comparisons = await test.run(launcherFor(backend))
@@ -202,7 +207,10 @@ function compare(
   for (let i = 0; i < Math.max(got.length, expected.length); i++) {
     const allowed = integer
       ? 0
-      : absolute + tolerance.scale * largest + (tolerance.relative + relative) * Math.abs(expected[i])
+      : absolute +
+        (tolerance.absolute ?? 0) +
+        tolerance.scale * largest +
+        (tolerance.relative + relative) * Math.abs(expected[i])
     const same =
       got[i] === expected[i] ||
       (Number.isNaN(got[i]) && Number.isNaN(expected[i])) ||

@@ -34,11 +34,10 @@ const tanhInner = (x: number): number => Math.sqrt(2 / Math.PI) * (x + 0.044715 
 const tanhInnerDerivative = (x: number): number => Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * x * x)
 const sech2 = (x: number): number => 1 - Math.tanh(x) ** 2
 
-/** `inside` where x lies strictly between the bounds, else 0; NaN stays NaN. */
-const within = (x: number, low: number, high: number, inside: number): number =>
-  Number.isNaN(x) ? x : x > low && x < high ? inside : 0
+/** `inside` where x lies strictly between the bounds, else 0. */
+const within = (x: number, low: number, high: number, inside: number): number => (x > low && x < high ? inside : 0)
 
-const constant = { derivative: (x: number): number => (Number.isNaN(x) ? x : 0) }
+const constant = { derivative: () => 0 }
 
 export const unaryTable: Readonly<Record<UnaryFunction, Differentiable>> = {
   neg: { f: (x) => -x, derivative: () => -1 },
@@ -68,12 +67,12 @@ export const unaryTable: Readonly<Record<UnaryFunction, Differentiable>> = {
   },
   leakyRelu: {
     f: (x, slope) => (x > 0 ? x : slope * x),
-    derivative: (x, slope) => (Number.isNaN(x) ? x : x > 0 ? 1 : slope),
+    derivative: (x, slope) => (x > 0 ? 1 : slope),
   },
   hardsigmoid: { f: (x) => Math.min(Math.max(x + 3, 0), 6) / 6, derivative: (x) => within(x, -3, 3, 1 / 6) },
   hardswish: {
     f: (x) => (x * Math.min(Math.max(x + 3, 0), 6)) / 6,
-    derivative: (x) => (x >= 3 ? 1 : within(x, -3, 3, x / 3 + 0.5)),
+    derivative: (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5),
   },
   mish: {
     f: (x) => x * Math.tanh(softplus(x)),
@@ -86,7 +85,7 @@ export const unaryTable: Readonly<Record<UnaryFunction, Differentiable>> = {
   affine: { f: (x, alpha, beta) => alpha * x + beta, derivative: (_, alpha) => alpha },
   clamp: {
     f: (x, low, high) => Math.min(Math.max(x, low), high),
-    derivative: (x, low, high) => (Number.isNaN(x) ? x : x >= low && x <= high ? 1 : 0),
+    derivative: (x, low, high) => (x >= low && x <= high ? 1 : 0),
   },
   sign: { f: Math.sign, ...constant },
   floor: { f: Math.floor, ...constant },

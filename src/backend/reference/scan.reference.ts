@@ -8,10 +8,15 @@ function runOrder(length: number, path: View | null, reverse: number): number[] 
   return reverse ? positions.reverse() : positions
 }
 
-/** Where entry (d, n) of B or C for one position lies: fixed maps are (D, N), others (B, L, G, N). */
-function mapIndex(map: View, b: number, position: number, d: number, channels: number, n: number) {
-  if (map.rank === 2) return [d, n] as const
-  return [b, position, Math.floor((d * map.shape[2]) / channels), n] as const
+/** B or C as every channel sees it at every position: fixed maps are (D, N), others (B, L, G, N). */
+function byChannel(map: View, channels: number) {
+  const group = (d: number) => Math.floor((d * map.shape[2]) / channels)
+  const fixed = map.rank === 2
+  return {
+    at: (b: number, p: number, d: number, n: number) => (fixed ? map.at(d, n) : map.at(b, p, group(d), n)),
+    add: (value: number, b: number, p: number, d: number, n: number) =>
+      fixed ? map.add(value, d, n) : map.add(value, b, p, group(d), n),
+  }
 }
 
 export const selectiveScan: ReferenceKernel<'selectiveScan'> = (
@@ -21,6 +26,7 @@ export const selectiveScan: ReferenceKernel<'selectiveScan'> = (
   const [batch, length, channels] = u.shape
   const stateSize = A.shape[1]
   const order = runOrder(length, path, reverse)
+  const [mapB, mapC] = [byChannel(B, channels), byChannel(C, channels)]
   for (let b = 0; b < batch; b++)
     for (let d = 0; d < channels; d++) {
       const h = Float64Array.from({ length: stateSize }, (_, n) => initialState?.at(b, d, n) ?? 0)
@@ -32,8 +38,8 @@ export const selectiveScan: ReferenceKernel<'selectiveScan'> = (
         const x = u.at(b, p, d)
         let y = D ? D.at(d) * x : 0
         for (let n = 0; n < stateSize; n++) {
-          h[n] = Math.exp(dt * A.at(d, n)) * h[n] + dt * B.at(...mapIndex(B, b, p, d, channels, n)) * x
-          y += C.at(...mapIndex(C, b, p, d, channels, n)) * h[n]
+          h[n] = Math.exp(dt * A.at(d, n)) * h[n] + dt * mapB.at(b, p, d, n) * x
+          y += mapC.at(b, p, d, n) * h[n]
           states?.put(h[n], b, p, d, n)
         }
         out.put(z ? y * silu(z.at(b, p, d)) : y, b, p, d)
@@ -48,6 +54,8 @@ export const selectiveScanGrad: ReferenceKernel<'selectiveScanGrad'> = (views, {
   const [batch, length, channels] = u.shape
   const stateSize = A.shape[1]
   const order = runOrder(length, path, reverse)
+  const [mapB, mapC] = [byChannel(B, channels), byChannel(C, channels)]
+  const [sumB, sumC] = [byChannel(gradB, channels), byChannel(gradC, channels)]
   for (const sum of [gradA, gradB, gradC, gradD, gradDeltaBias]) sum?.fill(0)
   for (let b = 0; b < batch; b++)
     for (let d = 0; d < channels; d++) {
@@ -63,10 +71,7 @@ export const selectiveScanGrad: ReferenceKernel<'selectiveScanGrad'> = (views, {
         if (resets?.at(b, p)) h = new Float64Array(stateSize)
         const { dt } = timeStep(p)
         before[step] = h
-        h = h.map(
-          (value, n) =>
-            Math.exp(dt * A.at(d, n)) * value + dt * B.at(...mapIndex(B, b, p, d, channels, n)) * u.at(b, p, d),
-        )
+        h = h.map((value, n) => Math.exp(dt * A.at(d, n)) * value + dt * mapB.at(b, p, d, n) * u.at(b, p, d))
         after[step] = h
       })
 
@@ -77,7 +82,7 @@ export const selectiveScanGrad: ReferenceKernel<'selectiveScanGrad'> = (views, {
         const x = u.at(b, p, d)
         const { dt, dtDerivative } = timeStep(p)
         let y = D ? D.at(d) * x : 0
-        for (let n = 0; n < stateSize; n++) y += C.at(...mapIndex(C, b, p, d, channels, n)) * after[step][n]
+        for (let n = 0; n < stateSize; n++) y += mapC.at(b, p, d, n) * after[step][n]
         const gate = z ? z.at(b, p, d) : 0
         const gradY = gradOut.at(b, p, d) * (z ? silu(gate) : 1)
         gradZ?.put(gradOut.at(b, p, d) * y * siluDerivative(gate), b, p, d)
@@ -85,15 +90,13 @@ export const selectiveScanGrad: ReferenceKernel<'selectiveScanGrad'> = (views, {
         let gradX = D ? D.at(d) * gradY : 0
         let gradDt = 0
         for (let n = 0; n < stateSize; n++) {
-          const atB = mapIndex(B, b, p, d, channels, n)
-          const atC = mapIndex(C, b, p, d, channels, n)
           const decay = Math.exp(dt * A.at(d, n))
-          g[n] += C.at(...atC) * gradY + (gradStates?.at(b, p, d, n) ?? 0)
-          gradC.add(gradY * after[step][n], ...atC)
-          gradB.add(g[n] * dt * x, ...atB)
+          g[n] += mapC.at(b, p, d, n) * gradY + (gradStates?.at(b, p, d, n) ?? 0)
+          sumC.add(gradY * after[step][n], b, p, d, n)
+          sumB.add(g[n] * dt * x, b, p, d, n)
           gradA.add(g[n] * decay * dt * before[step][n], d, n)
-          gradX += g[n] * dt * B.at(...atB)
-          gradDt += g[n] * (B.at(...atB) * x + decay * A.at(d, n) * before[step][n])
+          gradX += g[n] * dt * mapB.at(b, p, d, n)
+          gradDt += g[n] * (mapB.at(b, p, d, n) * x + decay * A.at(d, n) * before[step][n])
           g[n] *= decay
         }
         gradU.put(gradX, b, p, d)

@@ -35,6 +35,15 @@ export function* gemmCases(): Generator<KernelCase> {
         yield kernelCase('gemm', name, operands, { ...plain, transposeA, transposeB })
       }
 
+  // More rows, and more products, than a GPU has workgroups in one dimension.
+  for (const [batch, m] of [
+    [1, 65537],
+    [65537, 1],
+  ]) {
+    const operands = { a: draw.floats([batch, m, 3]), b: draw.floats([batch, 3, 2]), out: output([batch, m, 2]) }
+    yield kernelCase('gemm', `${batch}x(${m}, 3, 2)`, operands, plain)
+  }
+
   for (const [code, activation] of activations.entries())
     for (const n of [5, 35]) {
       const operands = {

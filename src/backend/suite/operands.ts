@@ -147,6 +147,8 @@ export interface Tolerance {
   readonly scale: number
   /** Allowed error as a part of each expected value. */
   readonly relative: number
+  /** Allowed error of any value. Default 0. */
+  readonly absolute?: number
 }
 
 export type HostOperandsOf<K extends KernelName> = {

@@ -18,6 +18,8 @@ export function* reduceCases(): Generator<KernelCase> {
       [1, 513, 7],
       [4, 9, 33],
       [2, 1, 5],
+      // More rows than a GPU has workgroups in one dimension.
+      ...(name === 'sum' || name === 'argmax' ? [[65537, 3, 1]] : []),
     ]) {
       const input = draw.floats([rows, n, inner], -2, 2, { offset: 1 })
       yield kernelCase(
@@ -61,6 +63,7 @@ export function* reduceCases(): Generator<KernelCase> {
       [2, 1000],
       [9, 256],
       [1, 50280],
+      [65537, 3],
     ])
       for (const dtype of n === 33 ? floats : (['float32'] as const)) {
         const input = draw.floats([rows, n], -8, 8, { dtype, pad: 3, offset: 1 })
