@@ -5,7 +5,8 @@
 #define MK_KERNELS(X)                                          \
   X(fill) X(copy) X(unary) X(unaryGrad) X(binary) X(select)    \
   X(axpby)                                                     \
-  X(gemm) X(benchGemmPeak)
+  X(gemm) X(benchGemmPeak)                                     \
+  X(selectiveScan) X(selectiveScanGrad)
 
 namespace MK_ISA {
 #define MK_DECLARE(name) void name(const Args&);

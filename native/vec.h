@@ -21,10 +21,10 @@ static inline vf load(const float* p) { return *(const vfUnaligned*)p; }
 static inline void store(float* p, vf x) { *(vfUnaligned*)p = x; }
 static inline vi bits(vf x) { return (vi)x; }
 static inline vf unbits(vi x) { return (vf)x; }
-static inline vf choose(vi mask, vf a, vf b) { return unbits((mask & bits(a)) | (~mask & bits(b))); }
+static inline vf choose(vi mask, vf a, vf b) { return mask ? a : b; }
 /// The larger of x and a bound; NaN in x stays.
-static inline vf atLeast(vf x, float bound) { return choose(x < splat(bound), splat(bound), x); }
-static inline vf atMost(vf x, float bound) { return choose(x > splat(bound), splat(bound), x); }
+static inline vf atLeast(vf x, float bound) { return x < splat(bound) ? splat(bound) : x; }
+static inline vf atMost(vf x, float bound) { return x > splat(bound) ? splat(bound) : x; }
 static inline vf vabs(vf x) { return unbits(bits(x) & 0x7fffffff); }
 
 /// a * b + c, fused where the instruction set fuses.
@@ -153,9 +153,15 @@ static inline bool withFloat(i32 dtype, Body&& body) {
 
 // ---- elementary functions ----
 
-/// 2^x for |x| within the exponent range (clamped to [-126, 127.99]); about 1 ulp of the result.
-static inline vf exp2Bounded(vf x) {
-  x = atMost(atLeast(x, -126.0f), 127.99f);
+/// Any lane set.
+static inline bool any(vi mask) {
+  i32 r = 0;
+  for (int i = 0; i < W; i++) r |= mask[i];
+  return r != 0;
+}
+
+/// 2^x for x in [-126, 128); about 1 ulp.
+static inline vf exp2InRange(vf x) {
   const vf shifted = x + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the low mantissa bits
   const vf f = x - (shifted - 12582912.0f);
   vf p = fma(f, splat(1.8775767e-3f), splat(8.9893397e-3f));
@@ -165,6 +171,8 @@ static inline vf exp2Bounded(vf x) {
   p = fma(p, f, splat(9.9999994e-1f));
   return unbits(bits(p) + (bits(shifted) << 23));
 }
+/// 2^x, x limited to that range.
+static inline vf exp2Bounded(vf x) { return exp2InRange(atMost(atLeast(x, -126.0f), 127.99f)); }
 
 static inline vf exp(vf x) {
   const vf bounded = atMost(atLeast(x, -104.0f), 89.0f);
@@ -299,7 +307,7 @@ static inline vf pow(vf x, vf y) {
   const vf magnitude = vabs(x);
   vf r = exp(y * log(magnitude));
   const vf whole = (y + 12582912.0f) - 12582912.0f;
-  const vi odd = choose(vabs(y) < splat(4194304.0f), y, splat(0.0f)) == vf{} ? vi{} : ((bits(whole + 12582912.0f) & 1) == 1);
+  const vi odd = (vi)(vabs(y) < splat(4194304.0f)) & (vi)((bits(whole + 12582912.0f) & 1) == 1);
   const vi negative = x < splat(0.0f);
   r = choose(negative & odd, -r, r);
   r = choose(negative & (whole != y), splat(__builtin_nanf("")), r);
