@@ -190,7 +190,6 @@ enum Unary {
 
 namespace {
 
-const float SQRT_HALF = 0.70710678118654752f;
 const float SQRT_2_OVER_PI = 0.79788456080286536f;
 const float INV_SQRT_2PI = 0.39894228040143268f;
 
@@ -228,7 +227,7 @@ vf apply(vf x, float alpha, float beta) {
     case SILU: return x * sigmoid(x);
     case RELU: return atLeast(x, 0.0f);
     case RELU6: return atMost(atLeast(x, 0.0f), 6.0f);
-    case GELU: return 0.5f * x * (1.0f + erf(x * SQRT_HALF));
+    case GELU: return x * normalCdf(x);
     case GELU_TANH: return 0.5f * x * (1.0f + tanh(SQRT_2_OVER_PI * (x + 0.044715f * x * x * x)));
     case SOFTPLUS: return softplus(x);
     case ELU: return choose(x > splat(0.0f), x, alpha * expm1(x));
@@ -248,9 +247,9 @@ vf apply(vf x, float alpha, float beta) {
   }
 }
 
-/// The derivative at x.
+/// The derivative at a number x.
 template <int F>
-vf derivative(vf x, float alpha, float beta) {
+vf derivativeAt(vf x, float alpha, float beta) {
   const vf zero = splat(0.0f), one = splat(1.0f);
   switch (F) {
     case NEG: return -one;
@@ -264,12 +263,12 @@ vf derivative(vf x, float alpha, float beta) {
     case RECIPROCAL: return -1.0f / (x * x);
     case SIN: { vf s, c; sincos(x, s, c); return c; }
     case COS: { vf s, c; sincos(x, s, c); return -s; }
-    case TANH: { const vf t = tanh(x); return 1.0f - t * t; }
+    case TANH: { const vf e = exp(-2.0f * vabs(x)); return 4.0f * e / ((1.0f + e) * (1.0f + e)); }
     case SIGMOID: { const vf s = sigmoid(x); return s * (1.0f - s); }
     case SILU: { const vf s = sigmoid(x); return s * (1.0f + x * (1.0f - s)); }
     case RELU: return choose(x > zero, one, zero);
     case RELU6: return choose((x > zero) & (x < splat(6.0f)), one, zero);
-    case GELU: return 0.5f * (1.0f + erf(x * SQRT_HALF)) + x * INV_SQRT_2PI * exp(-0.5f * x * x);
+    case GELU: return normalCdf(x) + x * INV_SQRT_2PI * exp(-0.5f * x * x);
     case GELU_TANH: {
       const vf t = tanh(SQRT_2_OVER_PI * (x + 0.044715f * x * x * x));
       const vf inner = SQRT_2_OVER_PI * (1.0f + 3.0f * 0.044715f * x * x);
@@ -293,6 +292,10 @@ vf derivative(vf x, float alpha, float beta) {
     default: return alpha * pow(x, splat(alpha - 1.0f));
   }
 }
+
+/// The derivative; NaN at NaN, also of functions that are flat there.
+template <int F>
+vf derivative(vf x, float alpha, float beta) { return choose(x != x, x, derivativeAt<F>(x, alpha, beta)); }
 
 /// Calls body with the function code as a constant.
 template <int F = 0, class Body>

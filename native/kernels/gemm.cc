@@ -33,7 +33,7 @@ vf activate(int activation, vf x) {
   switch (activation) {
     case SILU: return x * sigmoid(x);
     case RELU: return atLeast(x, 0.0f);
-    case GELU: return 0.5f * x * (1.0f + erf(x * 0.70710678118654752f));
+    case GELU: return x * normalCdf(x);
     case GELU_TANH: return 0.5f * x * (1.0f + tanh(0.79788456080286536f * (x + 0.044715f * x * x * x)));
     case SIGMOID: return sigmoid(x);
     case TANH: return tanh(x);
