@@ -1,0 +1,111 @@
+// Full-text search over entries as one types: an index from words to entries that answers within a frame for 10,000 of
+// them. Every word of the query has to match; the start of a word is enough, and a word that starts nothing is taken as
+// mistyped by one letter (uFuzzy says by what).
+import uFuzzy from '@leeoniya/ufuzzy'
+import { type Entry, signature } from './entry.js'
+
+/** How much a hit counts, by the field it is in; a word counts once, in its best field. */
+const fields: readonly { readonly weight: number; readonly text: (entry: Entry) => string }[] = [
+  { weight: 1, text: ({ summary, claim = '', venue = '' }) => `${summary} ${claim} ${venue}` },
+  { weight: 3, text: ({ domain, state = '', arxiv = '', date }) => `${domain} ${state} ${arxiv} ${date ?? ''}` },
+  { weight: 3, text: (entry) => `${entry.authors ?? ''} ${signature(entry)}` },
+  { weight: 8, text: ({ title, id }) => `${title} ${id}` },
+]
+const fieldBits = 2
+
+/** A typo is looked for in words of at least so many letters: shorter ones turn into anything. */
+const leastTypoLength = 4
+
+export class SearchIndex {
+  /** Word to entries, each entry number with its best field in the low bits. */
+  readonly #postings = new Map<string, number[]>()
+  /** The words in order; stale after adding. */
+  #words: string[] | null = null
+  #size = 0
+  readonly #fuzzy = new uFuzzy({ intraMode: 1, intraIns: 1, intraSub: 1, intraTrn: 1, intraDel: 1, interLft: 2 })
+
+  /** Number of entries; they are numbered from 0 in the order in which they are added. */
+  get size(): number {
+    return this.#size
+  }
+
+  add(entry: Entry): void {
+    const number = this.#size++
+    const best = new Map<string, number>()
+    fields.forEach(({ text }, field) => {
+      for (const word of wordsOf(text(entry))) best.set(word, field)
+    })
+    for (const [word, field] of best) {
+      const postings = this.#postings.get(word)
+      const posting = (number << fieldBits) | field
+      if (postings) postings.push(posting)
+      else this.#postings.set(word, [posting])
+    }
+    this.#words = null
+  }
+
+  /** Numbers of the entries that match, best first, the order of adding among equals. An empty query matches all. */
+  search(query: string): number[] {
+    const queried = [...new Set(wordsOf(query))]
+    if (queried.length === 0) return Array.from({ length: this.#size }, (_, number) => number)
+    const total = new Float32Array(this.#size)
+    let matching: number[] | null = null
+    for (const word of queried) {
+      const score = this.#scores(word)
+      const before: number[] = matching ?? Array.from(total.keys())
+      matching = before.filter((number) => score[number] > 0)
+      for (const number of matching) total[number] += score[number]
+    }
+    return matching!.sort((a, b) => total[b] - total[a] || a - b)
+  }
+
+  /** What each entry scores for one word of a query. */
+  #scores(word: string): Float32Array {
+    const scores = new Float32Array(this.#size)
+    const count = (match: string, quality: number) => {
+      for (const posting of this.#postings.get(match)!) {
+        const number = posting >> fieldBits
+        const score = quality * fields[posting & ((1 << fieldBits) - 1)].weight
+        if (score > scores[number]) scores[number] = score
+      }
+    }
+    const words = this.#sortedWords()
+    let found = firstNotBefore(words, word)
+    const none = !words[found]?.startsWith(word)
+    for (; words[found]?.startsWith(word); found++) count(words[found], words[found] === word ? 1 : 0.7)
+    if (none && word.length >= leastTypoLength)
+      for (const i of this.#fuzzy.filter(words as string[], word) ?? []) {
+        // A typo hides a word of about this length, not the start of a long one.
+        if (words[i].length <= word.length + 4) count(words[i], 0.4)
+      }
+    return scores
+  }
+
+  #sortedWords(): readonly string[] {
+    this.#words ??= [...this.#postings.keys()].sort()
+    return this.#words
+  }
+}
+
+/** Letters and digits, without case and accents. */
+function wordsOf(text: string): string[] {
+  return (
+    text
+      .normalize('NFKD')
+      .replace(/\p{M}+/gu, '')
+      .toLowerCase()
+      .match(/[\p{L}\p{N}]+/gu) ?? []
+  )
+}
+
+/** Index of the first word that is not before `word` in the order of code units. */
+function firstNotBefore(words: readonly string[], word: string): number {
+  let low = 0
+  let high = words.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (words[middle] < word) low = middle + 1
+    else high = middle
+  }
+  return low
+}

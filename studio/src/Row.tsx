@@ -1,0 +1,29 @@
+// One paper in the list.
+import { type Entry, signature } from '../../src/papers/entry.js'
+import { Links } from './Links.js'
+import { dateLabel } from './labels.js'
+import { StateBadge } from './StateBadge.js'
+
+export function Row({ entry, dated }: { entry: Entry; dated: boolean }) {
+  const { id, title, summary, domain, date } = entry
+  const facts = [dated || date === null ? '' : dateLabel(date), signature(entry), domain].filter(Boolean)
+  return (
+    <li class="row">
+      <h3>
+        <a href={`#/paper/${encodeURIComponent(id)}`}>
+          <bdi>{title}</bdi>
+        </a>
+      </h3>
+      <p class="facts">
+        {facts.map((fact) => (
+          <span key={fact}>{fact}</span>
+        ))}
+        <StateBadge entry={entry} />
+      </p>
+      <p class="summary">
+        <bdi>{summary}</bdi>
+      </p>
+      <Links entry={entry} />
+    </li>
+  )
+}
