@@ -1,4 +1,5 @@
-// `npm run build`: TypeScript to dist/, and the C++ kernels to dist/native (the add-on). What is unchanged is not built
+// `npm run build`: TypeScript to dist/, the C++ kernels to dist/native (the add-on), and the web studio to dist/studio
+// (build-studio.mjs). What is unchanged is not built
 // again: objects are kept under the hash of their sources and flags.
 import { execFile, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -140,6 +141,8 @@ async function main() {
       console.error(`native add-on: not built (${line ?? error.message}); WebAssembly will be used`)
     }
   } else console.error('native add-on: not built (no g++ on this machine); WebAssembly will be used')
+  const { buildStudio } = await import('./build-studio.mjs')
+  await buildStudio()
   return 0
 }
 

@@ -14,6 +14,7 @@ import { gpuEnvironment, root } from './setup.mjs'
 /** @type {Stage[]} */
 export const stages = [
   { name: 'types', run: () => check('types', 'node_modules/.bin/tsc', ['--noEmit', '-p', '.']) },
+  { name: 'types of the studio', run: () => check('types of the studio', 'node_modules/.bin/tsc', ['-p', 'studio']) },
   { name: 'lint', run: () => check('lint', 'node_modules/.bin/biome', ['check', '.']) },
   { name: 'tests', run: () => runTests(testFiles().filter((file) => !isSlow(file))) },
 ]
