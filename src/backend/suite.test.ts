@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { MissingKernelError } from '../errors.js'
-import type { KernelName } from './kernels.js'
+import { type KernelName, signatures } from './kernels.js'
 import { openNative } from './native/index.js'
 import { openReference, type ReferenceBackend } from './reference/index.js'
-import { describeFailure, runSuite } from './suite.js'
+import { allCases, describeFailure, runSuite } from './suite.js'
 import type { Backend, Operation } from './types.js'
 
 const compiler = spawnSync('g++', ['--version']).status === 0
@@ -24,8 +24,6 @@ const absentNatively: readonly KernelName[] = [
   'scatterAdd',
   'causalConv1d',
   'causalConv1dGrad',
-  'selectiveScan',
-  'selectiveScanGrad',
   'attention',
   'attentionGrad',
   'rotary',
@@ -111,4 +109,13 @@ test('a kernel that is listed as absent but exists is a failure', async () => {
     failures.map(({ operand }) => operand),
     ['listed as absent, but the kernel exists'],
   )
+})
+
+test('every kernel has cases when it is asked for alone', () => {
+  const hasCases = (kernel: KernelName) => {
+    for (const { kernel: found } of allCases([kernel])) if (found === kernel) return true
+    return false
+  }
+  const without = (Object.keys(signatures) as KernelName[]).filter((kernel) => !hasCases(kernel))
+  assert.deepEqual(without, [])
 })
