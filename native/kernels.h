@@ -6,7 +6,9 @@
   X(fill) X(copy) X(unary) X(unaryGrad) X(binary) X(select)    \
   X(axpby)                                                     \
   X(gemm) X(benchGemmPeak)                                     \
-  X(selectiveScan) X(selectiveScanGrad)
+  X(selectiveScan) X(selectiveScanGrad)                        \
+  X(causalConv1d) X(causalConv1dGrad)                          \
+  X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad)
 
 namespace MK_ISA {
 #define MK_DECLARE(name) void name(const Args&);

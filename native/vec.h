@@ -151,6 +151,21 @@ static inline bool withFloat(i32 dtype, Body&& body) {
   }
 }
 
+/// A vector of up to n elements of a float operand from element `at` on, whatever its storage.
+static inline vf loadAny(const View& v, i64 at, i64 n) {
+  if (v.dtype == FLOAT32) return loadUpTo<F32>((const float*)v.data + at, n);
+  return v.dtype == FLOAT16 ? loadUpTo<F16>((const u16*)v.data + at, n) : loadUpTo<BF16>((const u16*)v.data + at, n);
+}
+static inline void storeAny(const View& v, i64 at, vf x, i64 n) {
+  if (v.dtype == FLOAT32) storeUpTo<F32>((float*)v.data + at, x, n);
+  else if (v.dtype == FLOAT16) storeUpTo<F16>((u16*)v.data + at, x, n);
+  else storeUpTo<BF16>((u16*)v.data + at, x, n);
+}
+static inline float elementAt(const View& v, i64 at) {
+  if (v.dtype == FLOAT32) return ((const float*)v.data)[at];
+  return v.dtype == FLOAT16 ? F16::get(((const u16*)v.data)[at]) : BF16::get(((const u16*)v.data)[at]);
+}
+
 // ---- elementary functions ----
 
 /// Any lane set.

@@ -137,8 +137,8 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
         for (i64 n = 0; n < N; n++)
           storeUpTo<F32>((float*)s.data + b * s.stride[0] + step / chunk * s.stride[1] + n * s.stride[2] + d, load(hv + n * W), lanes);
       }
-      const vf bias = o.deltaBias ? vectorAt(o.deltaBias, d, lanes) : vf{};
-      const vf skip = o.D ? vectorAt(o.D, d, lanes) : vf{};
+      const vf bias = o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{};
+      const vf skip = o.D ? loadAny(o.D, d, lanes) : vf{};
       for (i64 t = 0; t < steps; t++) {
         const i64 p = o.position(step + t);
         vf x = channelsAt(o.delta, b, p, d, lanes) + bias;
@@ -194,10 +194,10 @@ void oneStep(const Args& args, const ScanOperands& o, const Outputs& to, const V
       const i64 blocks = (D + W - 1) / W;
       const i64 b = i / blocks, d0 = i % blocks * W, lanes = least<i64>(W, D - d0);
       const i64 p = o.position(0);
-      vf dt = channelsAt(o.delta, b, p, d0, lanes) + (o.deltaBias ? vectorAt(o.deltaBias, d0, lanes) : vf{});
+      vf dt = channelsAt(o.delta, b, p, d0, lanes) + (o.deltaBias ? loadAny(o.deltaBias, d0, lanes) : vf{});
       if (o.softplus) dt = softplus(dt);
       const vf u = channelsAt(o.u, b, p, d0, lanes);
-      vf y = o.D ? vectorAt(o.D, d0, lanes) * u : vf{};
+      vf y = o.D ? loadAny(o.D, d0, lanes) * u : vf{};
       const bool fresh = o.startsAt(b, p);
       for (i64 l = 0; l < lanes; l++) {
         const i64 d = d0 + l;

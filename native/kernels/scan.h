@@ -28,28 +28,10 @@ struct ScanOperands {
 
 /// W channels of a (B, L, D) operand at one position.
 static inline vf channelsAt(const View& v, i64 b, i64 p, i64 d, i64 lanes) {
-  const i64 at = b * v.stride[0] + p * v.stride[1] + d;
-  if (v.dtype == FLOAT32) return loadUpTo<F32>((const float*)v.data + at, lanes);
-  return v.dtype == FLOAT16 ? loadUpTo<F16>((const u16*)v.data + at, lanes) : loadUpTo<BF16>((const u16*)v.data + at, lanes);
+  return loadAny(v, b * v.stride[0] + p * v.stride[1] + d, lanes);
 }
 static inline void putChannels(const View& v, i64 b, i64 p, i64 d, i64 lanes, vf x) {
-  const i64 at = b * v.stride[0] + p * v.stride[1] + d;
-  if (v.dtype == FLOAT32) storeUpTo<F32>((float*)v.data + at, x, lanes);
-  else if (v.dtype == FLOAT16) storeUpTo<F16>((u16*)v.data + at, x, lanes);
-  else storeUpTo<BF16>((u16*)v.data + at, x, lanes);
-}
-/// W elements of a float vector (D).
-static inline vf vectorAt(const View& v, i64 d, i64 lanes) {
-  vf x = {};
-  withFloat(v.dtype, [&](auto tag) {
-    using S = decltype(tag);
-    x = loadUpTo<S>((const typename S::T*)v.data + d, lanes);
-  });
-  return x;
-}
-static inline float elementAt(const View& v, i64 at) {
-  if (v.dtype == FLOAT32) return ((const float*)v.data)[at];
-  return v.dtype == FLOAT16 ? F16::get(((const u16*)v.data)[at]) : BF16::get(((const u16*)v.data)[at]);
+  storeAny(v, b * v.stride[0] + p * v.stride[1] + d, x, lanes);
 }
 /// Column n of rows [d, d + lanes) of a (D, N) operand, as a vector over channels.
 static inline vf columnAt(const View& v, i64 d, i64 lanes, i64 n) {

@@ -206,8 +206,8 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
             loadUpTo<F32>((const float*)chunkStates.data + b * chunkStates.stride[0] + index * chunkStates.stride[1] +
                               n * chunkStates.stride[2] + d, lanes));
     shared[v] = mapB.shared(d, lanes, o.channels) && mapC.shared(d, lanes, o.channels);
-    const vf bias = o.deltaBias ? vectorAt(o.deltaBias, d, lanes) : vf{};
-    const vf skip = o.D ? vectorAt(o.D, d, lanes) : vf{};
+    const vf bias = o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{};
+    const vf skip = o.D ? loadAny(o.D, d, lanes) : vf{};
     for (i64 t = 0; t < steps; t++) {
       const i64 p = o.position(step0 + t);
       vf dt = channelsAt(o.delta, b, p, d, lanes) + bias;
@@ -299,7 +299,7 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
 
   for (i64 v = 0; v < vectors; v++) {
     const i64 d = first + v * W, lanes = least<i64>(W, last - d);
-    const vf skip = o.D ? vectorAt(o.D, d, lanes) : vf{};
+    const vf skip = o.D ? loadAny(o.D, d, lanes) : vf{};
     vf dD = loadUpTo<F32>(m.dD + b * o.channels + d, lanes);
     vf dBias = loadUpTo<F32>(m.dBias + b * o.channels + d, lanes);
     for (i64 t = 0; t < steps; t++) {
