@@ -1,503 +1,295 @@
-// The Node-API add-on: picks an instruction set, owns an executor thread and its helpers, runs command streams in order,
-// and answers reads without blocking the event loop. Nothing is shared between environments (workers).
-#include <node_api.h>
-
-#include <atomic>
-#include <condition_variable>
-#include <cstdlib>
+// The Node-API surface of the native device: devices as opaque handles, addresses as numbers, read-backs as promises.
+// Every environment (main thread or worker) has its own devices; they end with it.
+#include <cerrno>
 #include <cstring>
-#include <deque>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
-#include <vector>
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "kernel.h"
-
-#define MK_SET(isa)                                                        \
-  namespace isa {                                                          \
-  extern const i32 kernelCount;                                            \
-  const char* kernelName(i32);                                             \
-  void execute(Runtime*, const double*, i64);                              \
-  }
-#if defined(__x86_64__)
-MK_SET(mk_baseline) MK_SET(mk_avx2) MK_SET(mk_avx512)
-#elif defined(__aarch64__)
-MK_SET(mk_neon)
-#else
-MK_SET(mk_baseline)
-#endif
+#include "device.h"
+#include "node_api.h"
 
 namespace {
 
-struct InstructionSet {
-  const char* name;
-  bool (*present)();
-  void (*execute)(Runtime*, const double*, i64);
-  const char* (*kernelName)(i32);
-  i32 kernelCount;
-};
+using mambakit::Device;
 
-#define MK_USE(label, isa, test) \
-  { label, []() -> bool { return test; }, isa::execute, isa::kernelName, isa::kernelCount }
-
-/// From the widest to the narrowest.
-const std::vector<InstructionSet>& instructionSets() {
-  static const std::vector<InstructionSet> sets = {
-#if defined(__x86_64__)
-      MK_USE("avx512", mk_avx512,
-             __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")),
-      MK_USE("avx2", mk_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")),
-      MK_USE("baseline", mk_baseline, true),
-#elif defined(__aarch64__)
-      MK_USE("neon", mk_neon, true),
-#else
-      MK_USE("baseline", mk_baseline, true),
-#endif
-  };
-  return sets;
-}
-
-/// Threads that share the tasks of one kernel at a time. Helpers spin for a moment, then sleep; one that wakes late finds
-/// nothing left and does no harm, so a short kernel never waits for it.
-class Pool {
- public:
-  explicit Pool(int threads) {
-    for (int t = 1; t < threads; t++) helpers_.emplace_back([this, t] { help(t); });
-  }
-  ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stopping_.store(true);
-    }
-    wake_.notify_all();
-    for (auto& helper : helpers_) helper.join();
-  }
-
-  void run(i64 count, void (*body)(void*, i64, i32), void* context) {
-    const u64 tag = ++generation_ << kIndexBits;
-    body_ = body;
-    context_ = context;
-    done_.store(0, std::memory_order_relaxed);
-    limit_.store(tag | static_cast<u64>(count), std::memory_order_relaxed);
-    next_.store(tag, std::memory_order_release);
-    if (sleepers_.load() > 0) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      wake_.notify_all();
-    }
-    work(0);
-    for (int spins = 0; done_.load(std::memory_order_acquire) < count;)
-      if (++spins > 4000) std::this_thread::yield();
-  }
-
- private:
-  /// Tasks are claimed as (generation, index), so that a late helper cannot claim one of a job it has not seen.
-  static constexpr int kIndexBits = 40;
-
-  /// Returns whether it did anything.
-  bool work(i32 thread) {
-    bool worked = false;
-    for (;;) {
-      const u64 claim = next_.fetch_add(1, std::memory_order_acq_rel);
-      const u64 limit = limit_.load(std::memory_order_acquire);
-      if ((claim ^ limit) >> kIndexBits || claim >= limit) return worked;
-      body_(context_, static_cast<i64>(claim & ((u64(1) << kIndexBits) - 1)), thread);
-      done_.fetch_add(1, std::memory_order_acq_rel);
-      worked = true;
-    }
-  }
-  bool pending() const {
-    const u64 next = next_.load(std::memory_order_acquire);
-    const u64 limit = limit_.load(std::memory_order_acquire);
-    return !((next ^ limit) >> kIndexBits) && next < limit;
-  }
-  void help(i32 thread) {
-    int idle = 0;
-    while (!stopping_.load(std::memory_order_relaxed)) {
-      if (pending() && work(thread)) {
-        idle = 0;
-      } else if (++idle < kSpins) {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-      } else {
-        std::unique_lock<std::mutex> lock(mutex_);
-        sleepers_.fetch_add(1);
-        wake_.wait(lock, [&] { return stopping_.load() || pending(); });
-        sleepers_.fetch_sub(1);
-        idle = 0;
-      }
-    }
-  }
-  static constexpr int kSpins = 3000;
-
-  std::vector<std::thread> helpers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<bool> stopping_{false};
-  std::atomic<int> sleepers_{0};
-  std::atomic<u64> next_{0};
-  std::atomic<u64> limit_{0};
-  std::atomic<i64> done_{0};
-  u64 generation_ = 0;
-  void (*body_)(void*, i64, i32) = nullptr;
-  void* context_ = nullptr;
-};
-
-char* allocateAligned(size_t bytes) {
-  void* p = nullptr;
-  return posix_memalign(&p, 64, bytes < 64 ? 64 : bytes) == 0 ? static_cast<char*>(p) : nullptr;
-}
-
-/// One queue over this machine's memory. Jobs run in order on the executor thread.
-class Engine {
- public:
-  Engine(const InstructionSet& set, int threads) : set_(set), pool_(threads) {
-    runtime_.base.threads = threads;
-    runtime_.base.parallel = [](Runtime* r, i64 count, void (*body)(void*, i64, i32), void* context) {
-      reinterpret_cast<OwnedRuntime*>(r)->engine->pool_.run(count, body, context);
-    };
-    runtime_.base.scratch = [](Runtime* r, i32 slot, i64 bytes) {
-      return reinterpret_cast<OwnedRuntime*>(r)->engine->scratch(slot, bytes);
-    };
-    runtime_.base.error = {};
-    runtime_.engine = this;
-    scratch_.resize(SHARED_SLOTS + static_cast<size_t>(threads) * THREAD_SLOTS);
-    executor_ = std::thread([this] { loop(); });
-  }
-  ~Engine() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-    }
-    ready_.notify_one();
-    executor_.join();
-    for (auto& s : scratch_) std::free(s.data);
-  }
-  void post(std::function<void()> job) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      jobs_.push_back(std::move(job));
-    }
-    ready_.notify_one();
-  }
-  void run(const double* words, i64 count) { set_.execute(&runtime_.base, words, count); }
-  KernelError takeError() {
-    const KernelError e = runtime_.base.error;
-    runtime_.base.error = {};
-    return e;
-  }
-  const InstructionSet& set() const { return set_; }
-
- private:
-  struct OwnedRuntime {
-    Runtime base;
-    Engine* engine;
-  };
-  struct Scratch {
-    char* data = nullptr;
-    i64 bytes = 0;
-  };
-
-  /// Each slot is asked for by one thread at a time, so no lock is needed.
-  char* scratch(i32 slot, i64 bytes) {
-    Scratch& s = scratch_[slot];
-    if (s.bytes < bytes) {
-      std::free(s.data);
-      s.bytes = bytes + bytes / 4;
-      s.data = allocateAligned(s.bytes);
-      if (!s.data) std::abort();
-    }
-    return s.data;
-  }
-  void loop() {
-    for (;;) {
-      std::function<void()> job;
-      {
-        std::unique_lock<std::mutex> lock(mutex_);
-        ready_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
-        if (jobs_.empty()) return;
-        job = std::move(jobs_.front());
-        jobs_.pop_front();
-      }
-      job();
-    }
-  }
-
-  const InstructionSet& set_;
-  Pool pool_;
-  OwnedRuntime runtime_;
-  std::vector<Scratch> scratch_;
-  std::thread executor_;
-  std::mutex mutex_;
-  std::condition_variable ready_;
-  std::deque<std::function<void()>> jobs_;
-  bool stopping_ = false;
-};
-
-#define CHECK(call)                                                     \
-  do {                                                                  \
-    if ((call) != napi_ok) {                                            \
-      napi_throw_error(env, nullptr, "mambakit add-on: " #call " failed"); \
-      return nullptr;                                                   \
-    }                                                                   \
-  } while (0)
-
-struct Arguments {
-  napi_value value[6];
-  size_t count = 6;
-  bool read(napi_env env, napi_callback_info info) {
-    return napi_get_cb_info(env, info, &count, value, nullptr, nullptr) == napi_ok;
-  }
-};
-
-double number(napi_env env, napi_value value) {
-  double d = 0;
-  napi_get_value_double(env, value, &d);
-  return d;
-}
-char* address(napi_env env, napi_value value) {
-  return reinterpret_cast<char*>(static_cast<uintptr_t>(number(env, value)));
-}
-napi_value makeNumber(napi_env env, double d) {
-  napi_value v;
-  return napi_create_double(env, d, &v) == napi_ok ? v : nullptr;
-}
-
-/// Engines of one environment, so that a worker that exits takes its own down and no other's.
-struct Environment {
-  std::vector<std::unique_ptr<Engine>> engines;
-};
-Environment* environmentOf(napi_env env) {
-  void* data = nullptr;
-  napi_get_instance_data(env, &data);
-  return static_cast<Environment*>(data);
-}
-Engine* engineOf(napi_env env, napi_value id) {
-  auto& engines = environmentOf(env)->engines;
-  const size_t i = static_cast<size_t>(number(env, id));
-  return i < engines.size() ? engines[i].get() : nullptr;
-}
-#define ENGINE(args)                                                     \
-  Engine* engine = engineOf(env, (args).value[0]);                       \
-  if (!engine) {                                                         \
-    napi_throw_error(env, nullptr, "mambakit add-on: the device is closed"); \
-    return nullptr;                                                      \
-  }
-
-/// create(threads, instructionSet or '') -> engine id; throws where the machine lacks the set.
-napi_value create(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  char wanted[32] = "";
-  size_t length = 0;
-  napi_get_value_string_utf8(env, args.value[1], wanted, sizeof wanted, &length);
-  for (const InstructionSet& set : instructionSets()) {
-    if (length > 0 ? std::strcmp(set.name, wanted) != 0 : !set.present()) continue;
-    if (!set.present()) break;
-    auto& engines = environmentOf(env)->engines;
-    engines.push_back(std::make_unique<Engine>(set, static_cast<int>(number(env, args.value[0]))));
-    return makeNumber(env, static_cast<double>(engines.size() - 1));
-  }
-  napi_throw_error(env, nullptr, (std::string("this processor has no instruction set '") + wanted + "'").c_str());
-  return nullptr;
-}
-
-/// close(engine): waits for the queue.
-napi_value closeEngine(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  ENGINE(args)
-  environmentOf(env)->engines[static_cast<size_t>(number(env, args.value[0]))].reset();
-  return nullptr;
-}
-
-/// describe(engine) -> { instructionSet, kernels }
-napi_value describe(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  ENGINE(args)
-  napi_value result, list, text;
-  CHECK(napi_create_object(env, &result));
-  CHECK(napi_create_array(env, &list));
-  for (i32 i = 0; i < engine->set().kernelCount; i++) {
-    CHECK(napi_create_string_utf8(env, engine->set().kernelName(i), NAPI_AUTO_LENGTH, &text));
-    CHECK(napi_set_element(env, list, static_cast<uint32_t>(i), text));
-  }
-  CHECK(napi_create_string_utf8(env, engine->set().name, NAPI_AUTO_LENGTH, &text));
-  CHECK(napi_set_named_property(env, result, "instructionSet", text));
-  CHECK(napi_set_named_property(env, result, "kernels", list));
-  return result;
-}
-
-/// allocate(bytes) -> address, 0 where there is no memory. 64-byte aligned.
-napi_value allocate(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  const double bytes = number(env, args.value[0]);
-  char* data = allocateAligned(static_cast<size_t>(bytes));
-  int64_t total = 0;
-  if (data) napi_adjust_external_memory(env, static_cast<int64_t>(bytes), &total);
-  return makeNumber(env, static_cast<double>(reinterpret_cast<uintptr_t>(data)));
-}
-
-/// free(engine, address, bytes): in queue order.
-napi_value freeMemory(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  ENGINE(args)
-  char* data = address(env, args.value[1]);
-  engine->post([data] { std::free(data); });
-  int64_t total = 0;
-  napi_adjust_external_memory(env, -static_cast<int64_t>(number(env, args.value[2])), &total);
-  return nullptr;
-}
-
-/// submit(engine, words: Float64Array, count): the words are copied.
-napi_value submit(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  ENGINE(args)
-  void* data = nullptr;
-  CHECK(napi_get_typedarray_info(env, args.value[1], nullptr, nullptr, &data, nullptr, nullptr));
-  const double* words = static_cast<const double*>(data);
-  auto copy = std::make_shared<std::vector<double>>(words, words + static_cast<size_t>(number(env, args.value[2])));
-  engine->post([engine, copy] { engine->run(copy->data(), static_cast<i64>(copy->size())); });
-  return nullptr;
-}
-
-/// upload(engine, address, bytes: Uint8Array): copied now, written in queue order.
-napi_value upload(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  ENGINE(args)
-  void* data = nullptr;
-  size_t length = 0;
-  CHECK(napi_get_typedarray_info(env, args.value[2], nullptr, &length, &data, nullptr, nullptr));
-  const char* bytes = static_cast<const char*>(data);
-  auto copy = std::make_shared<std::vector<char>>(bytes, bytes + length);
-  char* target = address(env, args.value[1]);
-  engine->post([target, copy] { std::memcpy(target, copy->data(), copy->size()); });
-  return nullptr;
-}
-
-/// A read that waits for its turn in the queue, then settles a promise on the JavaScript thread.
 struct Download {
   napi_deferred deferred;
-  std::vector<char> bytes;
+  napi_ref buffer;
   KernelError error;
 };
 
-void settleDownload(napi_env env, napi_value, void*, void* data) {
-  std::unique_ptr<Download> d(static_cast<Download*>(data));
-  if (!env) return;
-  napi_value result, buffer, value;
-  void* target = nullptr;
-  napi_create_object(env, &result);
-  napi_create_arraybuffer(env, d->bytes.size(), &target, &buffer);
-  if (!d->bytes.empty()) std::memcpy(target, d->bytes.data(), d->bytes.size());
-  napi_set_named_property(env, result, "data", buffer);
-  const double fields[] = {double(d->error.code), double(d->error.opcode), double(d->error.index), double(d->error.size)};
-  napi_create_array_with_length(env, 4, &value);
-  for (uint32_t i = 0; i < 4; i++) napi_set_element(env, value, i, makeNumber(env, fields[i]));
-  napi_set_named_property(env, result, "error", value);
-  napi_resolve_deferred(env, d->deferred, result);
+/// A device together with what ties it to its environment.
+struct Handle {
+  napi_env env;
+  std::unique_ptr<Device> device;
+  napi_threadsafe_function settled;
+  int pending = 0;
+};
+
+napi_value fail(napi_env env, const std::string& message) {
+  bool pending = false;
+  napi_is_exception_pending(env, &pending);
+  if (!pending) napi_throw_error(env, nullptr, message.c_str());
+  return nullptr;
 }
 
-/// download(engine, address, bytes) -> Promise<{ data: ArrayBuffer, error: [code, opcode, index, size] }>
+napi_value number(napi_env env, double value) {
+  napi_value result;
+  napi_create_double(env, value, &result);
+  return result;
+}
+
+napi_value text(napi_env env, const char* value) {
+  napi_value result;
+  napi_create_string_utf8(env, value, NAPI_AUTO_LENGTH, &result);
+  return result;
+}
+
+napi_value list(napi_env env, const char* const* names, size_t count) {
+  napi_value result;
+  napi_create_array_with_length(env, count, &result);
+  for (size_t i = 0; i < count; i++) napi_set_element(env, result, (uint32_t)i, text(env, names[i]));
+  return result;
+}
+
+/// The arguments of one call. A wrong type leaves `valid` false.
+struct Call {
+  napi_env env;
+  napi_value values[4] = {};
+  bool valid = true;
+
+  Call(napi_env env, napi_callback_info info) : env(env) {
+    size_t count = 4;
+    napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
+  }
+  double number(int i) {
+    double value = 0;
+    valid &= napi_get_value_double(env, values[i], &value) == napi_ok;
+    return value;
+  }
+  char* address(int i) { return (char*)(uintptr_t)number(i); }
+  std::string text(int i) {
+    size_t length = 0;
+    if (napi_get_value_string_utf8(env, values[i], nullptr, 0, &length) != napi_ok) return "";
+    std::string value(length, '\0');
+    napi_get_value_string_utf8(env, values[i], &value[0], length + 1, &length);
+    return value;
+  }
+  Handle* handle() {
+    void* data = nullptr;
+    valid &= napi_get_value_external(env, values[0], &data) == napi_ok;
+    Handle* const handle = (Handle*)data;
+    valid &= handle && handle->device;
+    return handle;
+  }
+  /// The bytes of a typed array.
+  void* bytes(int i, size_t& length) {
+    napi_typedarray_type type;
+    void* data = nullptr;
+    size_t count = 0;
+    length = 0;
+    if (napi_get_typedarray_info(env, values[i], &type, &count, &data, nullptr, nullptr) != napi_ok) {
+      valid = false;
+      return nullptr;
+    }
+    length = type == napi_float64_array ? count * 8 : count;
+    valid &= type == napi_float64_array || type == napi_uint8_array;
+    return data;
+  }
+  napi_value invalid(const char* function) {
+    return fail(env, std::string(function) + ": wrong arguments, or the device is closed");
+  }
+};
+
+/// Joins the device's threads; the handle stays and refuses further calls.
+void stop(void* data) { ((Handle*)data)->device.reset(); }
+
+void settle(napi_env env, napi_value, void* context, void* data) {
+  Handle* const handle = (Handle*)context;
+  std::unique_ptr<Download> download((Download*)data);
+  if (!env) return;
+  napi_value result, buffer, error;
+  napi_create_object(env, &result);
+  napi_get_reference_value(env, download->buffer, &buffer);
+  napi_delete_reference(env, download->buffer);
+  napi_set_named_property(env, result, "buffer", buffer);
+  const KernelError& met = download->error;
+  napi_create_object(env, &error);
+  napi_set_named_property(env, error, "code", number(env, met.code));
+  napi_set_named_property(env, error, "opcode", number(env, met.opcode));
+  napi_set_named_property(env, error, "index", number(env, (double)met.index));
+  napi_set_named_property(env, error, "size", number(env, (double)met.size));
+  napi_set_named_property(env, result, "error", error);
+  napi_resolve_deferred(env, download->deferred, result);
+  if (--handle->pending == 0) napi_unref_threadsafe_function(env, handle->settled);
+}
+
+void close(Handle* handle) {
+  if (!handle->device) return;
+  napi_remove_env_cleanup_hook(handle->env, stop, handle);
+  stop(handle);
+  napi_release_threadsafe_function(handle->settled, napi_tsfn_abort);
+}
+
+/// create(threads, instruction set or '') -> handle
+napi_value create(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  const int threads = (int)call.number(0);
+  const std::string name = call.text(1);
+  if (!call.valid || threads < 1 || threads > 1024) return call.invalid("create");
+  const InstructionSet* const isa = mambakit::chooseInstructionSet(name.c_str());
+  if (!isa) return fail(env, "this machine lacks the instruction set '" + name + "'");
+  Handle* const handle = new Handle{env, nullptr, nullptr};
+  napi_create_threadsafe_function(env, nullptr, nullptr, text(env, "mambakit"), 0, 1, nullptr, nullptr, handle, settle,
+                                  &handle->settled);
+  napi_unref_threadsafe_function(env, handle->settled);
+  handle->device.reset(new Device(*isa, threads));
+  // Hooks run in reverse order: the threads stop before Node closes the function that they call.
+  napi_add_env_cleanup_hook(env, stop, handle);
+  napi_value result;
+  const auto collected = [](napi_env, void* data, void*) {
+    close((Handle*)data);
+    delete (Handle*)data;
+  };
+  napi_create_external(env, handle, collected, nullptr, &result);
+  return result;
+}
+
+/// allocate(handle, bytes) -> address, 0 where the system has no memory
+napi_value allocate(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  const double bytes = call.number(1);
+  if (!call.valid || !(bytes >= 0) || bytes > 0x1p47) return call.invalid("allocate");
+  char* const address = handle->device->allocate((u64)bytes);
+  int64_t total;
+  if (address) napi_adjust_external_memory(env, (int64_t)bytes, &total);
+  return number(env, (double)(uintptr_t)address);
+}
+
+/// free(handle, address, bytes as allocated)
+napi_value release(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  char* const address = call.address(1);
+  const double bytes = call.number(2);
+  if (!call.valid) return call.invalid("free");
+  handle->device->free(address);
+  int64_t total;
+  napi_adjust_external_memory(env, -(int64_t)bytes, &total);
+  return nullptr;
+}
+
+/// mapFile(handle, path) -> [address, bytes]
+napi_value mapFile(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  const std::string path = call.text(1);
+  if (!call.valid) return call.invalid("mapFile");
+  u64 bytes = 0;
+  errno = 0;
+  char* const address = handle->device->mapFile(path.c_str(), bytes);
+  if (!address) return fail(env, errno ? std::strerror(errno) : "the file is empty");
+  napi_value result;
+  napi_create_array_with_length(env, 2, &result);
+  napi_set_element(env, result, 0, number(env, (double)(uintptr_t)address));
+  napi_set_element(env, result, 1, number(env, (double)bytes));
+  return result;
+}
+
+/// submit(handle, Float64Array, count)
+napi_value submit(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  size_t length;
+  const double* const words = (const double*)call.bytes(1, length);
+  const double count = call.number(2);
+  if (!call.valid || !(count >= 0) || count * 8 > (double)length) return call.invalid("submit");
+  handle->device->submit(words, (i64)count);
+  return nullptr;
+}
+
+/// upload(handle, address, Uint8Array)
+napi_value upload(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  char* const to = call.address(1);
+  size_t length;
+  const void* const bytes = call.bytes(2, length);
+  if (!call.valid) return call.invalid("upload");
+  handle->device->upload(to, bytes, length);
+  return nullptr;
+}
+
+/// download(handle, address, bytes) -> Promise<{ buffer, error: { code, opcode, index, size } }>
 napi_value download(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  ENGINE(args)
-  auto* d = new Download();
-  napi_value promise, name;
-  CHECK(napi_create_promise(env, &d->deferred, &promise));
-  CHECK(napi_create_string_utf8(env, "mambakit download", NAPI_AUTO_LENGTH, &name));
-  napi_threadsafe_function settle;
-  CHECK(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr, settleDownload, &settle));
-  const char* source = address(env, args.value[1]);
-  d->bytes.resize(static_cast<size_t>(number(env, args.value[2])));
-  engine->post([engine, d, source, settle] {
-    if (!d->bytes.empty()) std::memcpy(d->bytes.data(), source, d->bytes.size());
-    d->error = engine->takeError();
-    napi_call_threadsafe_function(settle, d, napi_tsfn_nonblocking);
-    napi_release_threadsafe_function(settle, napi_tsfn_release);
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  const char* const from = call.address(1);
+  const double bytes = call.number(2);
+  if (!call.valid || !(bytes >= 0)) return call.invalid("download");
+  Download* const download = new Download{};
+  void* to = nullptr;
+  napi_value buffer, promise;
+  // The reference keeps the buffer, and thereby its memory, until the promise is settled.
+  if (napi_create_arraybuffer(env, (size_t)bytes, &to, &buffer) != napi_ok) {
+    delete download;
+    return fail(env, "no memory for a host copy of " + std::to_string((u64)bytes) + " bytes");
+  }
+  napi_create_reference(env, buffer, 1, &download->buffer);
+  napi_create_promise(env, &download->deferred, &promise);
+  if (handle->pending++ == 0) napi_ref_threadsafe_function(env, handle->settled);
+  handle->device->download(to, from, (u64)bytes, [handle, download](const KernelError& error) {
+    download->error = error;
+    napi_call_threadsafe_function(handle->settled, download, napi_tsfn_nonblocking);
   });
   return promise;
 }
 
-/// mapFile(path) -> [address, bytes]; private, so that writes never reach the file.
-napi_value mapFile(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  size_t length = 0;
-  CHECK(napi_get_value_string_utf8(env, args.value[0], nullptr, 0, &length));
-  std::string path(length, '\0');
-  CHECK(napi_get_value_string_utf8(env, args.value[0], &path[0], length + 1, &length));
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  struct stat status {};
-  void* data = MAP_FAILED;
-  if (file >= 0 && fstat(file, &status) == 0 && status.st_size > 0)
-    data = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
-  if (file >= 0) close(file);
-  if (data == MAP_FAILED) {
-    napi_throw_error(env, nullptr, (path + ": cannot be mapped into memory").c_str());
-    return nullptr;
-  }
-  napi_value result;
-  CHECK(napi_create_array_with_length(env, 2, &result));
-  CHECK(napi_set_element(env, result, 0, makeNumber(env, static_cast<double>(reinterpret_cast<uintptr_t>(data)))));
-  CHECK(napi_set_element(env, result, 1, makeNumber(env, static_cast<double>(status.st_size))));
-  return result;
-}
-
-/// unmapFile(engine, address, bytes): in queue order.
-napi_value unmapFile(napi_env env, napi_callback_info info) {
-  Arguments args;
-  CHECK(args.read(env, info) ? napi_ok : napi_generic_failure);
-  ENGINE(args)
-  char* data = address(env, args.value[1]);
-  const size_t bytes = static_cast<size_t>(number(env, args.value[2]));
-  engine->post([data, bytes] { munmap(data, bytes); });
+/// close(handle)
+napi_value closeDevice(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  if (call.valid) close(handle);
   return nullptr;
 }
 
-/// instructionSets() -> names that this processor has, widest first.
-napi_value listInstructionSets(napi_env env, napi_callback_info) {
-  napi_value list, text;
-  CHECK(napi_create_array(env, &list));
-  uint32_t n = 0;
-  for (const InstructionSet& set : instructionSets()) {
-    if (!set.present()) continue;
-    CHECK(napi_create_string_utf8(env, set.name, NAPI_AUTO_LENGTH, &text));
-    CHECK(napi_set_element(env, list, n++, text));
-  }
-  return list;
+/// instructionSet(handle) -> name
+napi_value instructionSet(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  if (!call.valid) return call.invalid("instructionSet");
+  return text(env, handle->device->instructionSet().name);
+}
+
+/// kernelNames(handle) -> names by opcode
+napi_value kernelNames(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  if (!call.valid) return call.invalid("kernelNames");
+  const InstructionSet& isa = handle->device->instructionSet();
+  return list(env, isa.kernelNames, (size_t)isa.kernelCount);
+}
+
+/// instructionSets() -> names that this machine runs, best first
+napi_value instructionSets(napi_env env, napi_callback_info) {
+  const std::vector<const char*> names = mambakit::usableInstructionSets();
+  return list(env, names.data(), names.size());
 }
 
 }  // namespace
 
 NAPI_MODULE_INIT() {
-  auto* environment = new Environment();
-  CHECK(napi_set_instance_data(env, environment, [](napi_env, void* data, void*) { delete static_cast<Environment*>(data); }, nullptr));
-  const struct {
-    const char* name;
-    napi_callback call;
-  } functions[] = {{"create", create},     {"close", closeEngine},   {"describe", describe}, {"allocate", allocate},
-                   {"free", freeMemory},   {"submit", submit},       {"upload", upload},     {"download", download},
-                   {"mapFile", mapFile},   {"unmapFile", unmapFile}, {"instructionSets", listInstructionSets}};
-  for (const auto& f : functions) {
-    napi_value value;
-    CHECK(napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.call, nullptr, &value));
-    CHECK(napi_set_named_property(env, exports, f.name, value));
+  const struct { const char* name; napi_callback call; } functions[] = {
+      {"create", create},           {"close", closeDevice},
+      {"allocate", allocate},       {"free", release},
+      {"mapFile", mapFile},         {"submit", submit},
+      {"upload", upload},           {"download", download},
+      {"kernelNames", kernelNames}, {"instructionSet", instructionSet},
+      {"instructionSets", instructionSets},
+  };
+  for (const auto& [name, call] : functions) {
+    napi_value function;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, call, nullptr, &function);
+    napi_set_named_property(env, exports, name, function);
   }
   return exports;
 }

@@ -18,6 +18,45 @@ constexpr int MAX_RANK = 6;
 constexpr int MAX_OPERANDS = 32;
 constexpr int MAX_NUMBERS = 16;
 
+/// The first error that a kernel met since the host last looked; `code` 0 is none, 1 an index outside its table,
+/// 2 an operand that the kernel does not take (`index` is then the operand's position).
+struct KernelError {
+  i32 code;
+  i32 opcode;
+  i64 index;
+  i64 size;
+};
+
+/// Given by the host (native add-on or WebAssembly): threads, scratch, error report.
+struct Runtime {
+  i32 threads;
+  /// Set by the host to leave the rest of a command stream undone.
+  volatile i32 stop;
+  /// Calls body(context, task, thread) for every task in [0, count), on any thread, and returns when all are done.
+  /// Which thread runs a task is not fixed, so results must not depend on it.
+  void (*parallel)(Runtime*, i64 count, void (*body)(void*, i64 task, i32 thread), void* context);
+  /// Scratch memory of at least `bytes`, 64-byte aligned, kept until the next request for the same slot.
+  /// Slots [0, SHARED_SLOTS) are shared by a kernel's threads; thread slots are private (see Args::scratch).
+  char* (*scratch)(Runtime*, i32 slot, i64 bytes);
+  KernelError error;
+};
+
+constexpr int SHARED_SLOTS = 8;
+constexpr int THREAD_SLOTS = 8;
+
+/// What one compilation of the kernels offers. `execute` runs a command stream (layout: src/backend/commands.ts), whose
+/// opcodes are positions in `kernelNames`.
+struct InstructionSet {
+  const char* name;
+  i32 kernelCount;
+  const char* const* kernelNames;
+  void (*execute)(Runtime*, const double* words, i64 count);
+};
+
+// Member functions and templates are weak symbols, of which the linker keeps any one: from here on everything that has
+// code lies in the namespace of its instruction set.
+namespace MK_ISA {
+
 /// One operand. Strides count elements; `data` already includes the operand's offset and is null where it is absent.
 struct View {
   char* data;
@@ -32,30 +71,6 @@ struct View {
     return n;
   }
 };
-
-/// The first error that a kernel met since the host last looked; `code` 0 is none, 1 an index outside its table,
-/// 2 an operand that the kernel does not take (`index` is then the operand's position).
-struct KernelError {
-  i32 code;
-  i32 opcode;
-  i64 index;
-  i64 size;
-};
-
-/// Given by the host (native add-on or WebAssembly): threads, scratch, error report.
-struct Runtime {
-  i32 threads;
-  /// Calls body(context, task, thread) for every task in [0, count), on any thread, and returns when all are done.
-  /// Which thread runs a task is not fixed, so results must not depend on it.
-  void (*parallel)(Runtime*, i64 count, void (*body)(void*, i64 task, i32 thread), void* context);
-  /// Scratch memory of at least `bytes`, 64-byte aligned, kept until the next request for the same slot.
-  /// Slots [0, SHARED_SLOTS) are shared by a kernel's threads; thread slots are private (see Args::scratch).
-  char* (*scratch)(Runtime*, i32 slot, i64 bytes);
-  KernelError error;
-};
-
-constexpr int SHARED_SLOTS = 8;
-constexpr int THREAD_SLOTS = 8;
 
 struct Args {
   View operand[MAX_OPERANDS];
@@ -107,12 +122,9 @@ struct Args {
 
 typedef void (*Kernel)(const Args&);
 
-struct KernelEntry {
-  const char* name;
-  Kernel run;
-};
-
 template <class T>
 static inline T least(T a, T b) { return a < b ? a : b; }
 template <class T>
 static inline T most(T a, T b) { return a > b ? a : b; }
+
+}  // namespace MK_ISA

@@ -1,10 +1,12 @@
-// The kernels of one instruction set, by the names of src/backend/kernels.ts. One file a family under kernels/.
+// The kernels of one instruction set, by the names of src/backend/kernels.ts. One file a family under kernels/. A kernel
+// that is not listed here is reported as missing by the backends.
 #pragma once
 #include "kernel.h"
 
 #define MK_KERNELS(X)                                          \
   X(fill) X(copy) X(unary) X(unaryGrad) X(binary) X(select)    \
   X(axpby)                                                     \
+  X(softmax) X(softmaxGrad)                                    \
   X(gemm) X(benchGemmPeak)                                     \
   X(selectiveScan) X(selectiveScanGrad)                        \
   X(causalConv1d) X(causalConv1dGrad)                          \

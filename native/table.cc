@@ -1,39 +1,48 @@
-// The kernels of one instruction set as a table, and the loop that decodes a command stream and runs it.
+// The kernels by name, and the loop that decodes a command stream and runs it. The layout of the stream is written down
+// in src/backend/commands.ts.
 #include "kernels.h"
 
 namespace MK_ISA {
 
-#define MK_ENTRY(name) {#name, name},
-static const KernelEntry table[] = {MK_KERNELS(MK_ENTRY)};
-#undef MK_ENTRY
-extern const i32 kernelCount = (i32)(sizeof(table) / sizeof(table[0]));
+static const Kernel kernels[] = {
+#define MK_FUNCTION(name) name,
+    MK_KERNELS(MK_FUNCTION)
+#undef MK_FUNCTION
+};
 
-const char* kernelName(i32 opcode) { return opcode >= 0 && opcode < kernelCount ? table[opcode].name : nullptr; }
+static const char* const names[] = {
+#define MK_NAME(name) #name,
+    MK_KERNELS(MK_NAME)
+#undef MK_NAME
+};
 
-/// Runs the operations of a command stream (see src/backend/commands.ts) in order: opcode, words, operand count, number
-/// count, then per operand 0, or address, dtype, rank, dims, strides, then the numbers.
-void execute(Runtime* runtime, const double* words, i64 count) {
+static const double* decode(const double* word, View& view) {
+  view.data = (char*)(decltype(sizeof 0))*word++;
+  if (!view.data) return word;
+  view.dtype = (i32)*word++;
+  view.rank = (i32)*word++;
+  for (int i = 0; i < view.rank; i++) view.dim[i] = (i64)*word++;
+  for (int i = 0; i < view.rank; i++) view.stride[i] = (i64)*word++;
+  return word;
+}
+
+static void execute(Runtime* runtime, const double* words, i64 count) {
   Args args;
   args.runtime = runtime;
-  for (i64 at = 0; at < count;) {
-    const double* w = words + at;
-    args.opcode = (i32)w[0];
-    at += (i64)w[1];
-    const int operands = (int)w[2];
-    const int numbers = (int)w[3];
-    w += 4;
-    for (int i = 0; i < operands; i++) {
-      View& view = args.operand[i];
-      view.data = (char*)(__UINTPTR_TYPE__)*w++;
-      if (!view.data) continue;
-      view.dtype = (i32)*w++;
-      view.rank = (i32)*w++;
-      for (int d = 0; d < view.rank; d++) view.dim[d] = (i64)*w++;
-      for (int d = 0; d < view.rank; d++) view.stride[d] = (i64)*w++;
-    }
-    for (int i = 0; i < numbers; i++) args.number[i] = *w++;
-    table[args.opcode].run(args);
+  for (const double* const end = words + count; words < end && !runtime->stop; words += (i64)words[1]) {
+    args.opcode = (i32)words[0];
+    const int operands = (int)words[2];
+    const int numbers = (int)words[3];
+    const double* word = words + 4;
+    for (int i = 0; i < operands; i++) word = decode(word, args.operand[i]);
+    for (int i = 0; i < numbers; i++) args.number[i] = *word++;
+    kernels[args.opcode](args);
   }
 }
+
+extern const InstructionSet instructionSet;
+#define MK_TEXT(x) MK_TEXT_OF(x)
+#define MK_TEXT_OF(x) #x
+const InstructionSet instructionSet = {MK_TEXT(MK_ISA), sizeof names / sizeof *names, names, execute};
 
 }  // namespace MK_ISA

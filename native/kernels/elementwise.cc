@@ -1,541 +1,254 @@
-// Element-wise kernels: fill, copy with conversion, functions of one and two values, selection, scaled sums.
-// A tensor of any strides is walked row by row: the last axis is the row, the others are counted.
+// Element-wise kernels of several operands: fill, copy, binary, select, axpby.
 #include "../kernels.h"
-#include "../vec.h"
+#include "functions.h"
+#include "strided.h"
 
 namespace MK_ISA {
 
-namespace {
+// ---- fill and copy ----
 
-constexpr i64 GRAIN = 1 << 14;
+template <class T>
+static void fillRun(char* p, i64 stride, i64 n, T value) {
+  T* const to = (T*)p;
+  if (stride == 1)
+    for (i64 i = 0; i < n; i++) to[i] = value;
+  else
+    for (i64 i = 0; i < n; i++) to[i * stride] = value;
+}
 
-template <class T> struct RemoveReference { typedef T Type; };
-template <class T> struct RemoveReference<T&> { typedef T Type; };
-
-/// A reference to any callable row(offsets, steps, length), so that the walk below is compiled once and not for every
-/// function of every dtype.
-class Row {
- public:
-  template <class F>
-  Row(F&& f) : context_((void*)&f), call_([](void* c, const i64* offset, const i64* step, i64 n) {
-    (*(typename RemoveReference<F>::Type*)c)(offset, step, n);
-  }) {}
-  void operator()(const i64* offset, const i64* step, i64 n) const { call_(context_, offset, step, n); }
-
- private:
-  void* context_;
-  void (*call_)(void*, const i64*, const i64*, i64);
-};
-
-/// Calls row for rows of `COUNT` equally shaped views; offsets and steps count elements of each view.
-/// Axes are merged where every view allows it, so that dense tensors are one long row.
-template <int COUNT>
-void forRows(const Args& args, const View* const (&views)[COUNT], const Row& row) {
-  i64 dim[MAX_RANK + 1] = {};
-  i64 stride[COUNT][MAX_RANK + 1] = {};
-  int rank = 0;
-  const View& first = *views[0];
-  for (int d = 0; d < first.rank; d++) {
-    if (first.dim[d] == 1) continue;
-    bool merge = rank > 0;
-    for (int v = 0; merge && v < COUNT; v++)
-      merge = stride[v][rank - 1] == views[v]->stride[d] * first.dim[d];
-    if (merge) {
-      dim[rank - 1] *= first.dim[d];
-      for (int v = 0; v < COUNT; v++) stride[v][rank - 1] = views[v]->stride[d];
-    } else {
-      dim[rank] = first.dim[d];
-      for (int v = 0; v < COUNT; v++) stride[v][rank] = views[v]->stride[d];
-      rank++;
-    }
-  }
-  if (rank == 0) {
-    dim[0] = 1;
-    for (int v = 0; v < COUNT; v++) stride[v][0] = 1;
-    rank = 1;
-  }
-  const i64 length = dim[rank - 1];
-  i64 rows = 1;
-  for (int d = 0; d < rank - 1; d++) rows *= dim[d];
-  if (rows == 0 || length == 0) return;
-  // Long rows are cut, short ones are taken several at a time.
-  const i64 pieces = length > 2 * GRAIN ? (length + GRAIN - 1) / GRAIN : 1;
-  const i64 piece = pieces == 1 ? length : (((length + pieces - 1) / pieces + 63) / 64) * 64;
-  const i64 grain = most<i64>(1, GRAIN / most<i64>(1, piece));
-  args.ranges(rows * pieces, grain, [&](i64 begin, i64 end, i32) {
-    for (i64 i = begin; i < end; i++) {
-      const i64 start = (i % pieces) * piece;
-      i64 rest = i / pieces;
-      i64 offset[COUNT];
-      for (int v = 0; v < COUNT; v++) offset[v] = start * stride[v][rank - 1];
-      for (int d = rank - 2; d >= 0; d--) {
-        const i64 index = rest % dim[d];
-        rest /= dim[d];
-        for (int v = 0; v < COUNT; v++) offset[v] += index * stride[v][d];
-      }
-      const i64 n = least(piece, length - start);
-      if (n <= 0) continue;
-      i64 step[COUNT];
-      for (int v = 0; v < COUNT; v++) step[v] = stride[v][rank - 1];
-      row(offset, step, n);
+void fill(const Args& args) {
+  const double value = args.number[0];
+  const View& out = args[0];
+  // The bits of one element, made by the conversion that every store uses.
+  char element[4];
+  const float asFloat = (float)value;
+  if (out.dtype == INT32) *(i32*)element = value >= 2147483647.0 ? 0x7fffffff : (i32)value;
+  else unstage(element, out.dtype, 2, 1, &asFloat);
+  Strided<1>({&out}).forRuns(args, [&](const Run<1>& run, i32) {
+    switch (elementBytes(run.dtype[0])) {
+      case 4: fillRun<u32>(run.data[0], run.stride[0], run.count, *(u32*)element); break;
+      case 2: fillRun<u16>(run.data[0], run.stride[0], run.count, *(u16*)element); break;
+      default: fillRun<u8>(run.data[0], run.stride[0], run.count, *(u8*)element);
     }
   });
 }
 
-/// One element as double, so that every integer dtype converts exactly.
-double get(const char* data, i32 dtype, i64 i) {
-  switch (dtype) {
-    case FLOAT32: return ((const float*)data)[i];
-    case FLOAT16: return F16::get(((const u16*)data)[i]);
-    case BFLOAT16: return BF16::get(((const u16*)data)[i]);
-    case INT8: return ((const i8*)data)[i];
-    case INT32: return ((const i32*)data)[i];
-    default: return ((const u8*)data)[i];
-  }
+template <class T>
+static void copyRun(const char* from, i64 fromStride, char* to, i64 toStride, i64 n) {
+  const T* const source = (const T*)from;
+  T* const sink = (T*)to;
+  if (fromStride == 1 && toStride == 1)
+    for (i64 i = 0; i < n; i++) sink[i] = source[i];
+  else
+    for (i64 i = 0; i < n; i++) sink[i * toStride] = source[i * fromStride];
 }
 
-i64 truncate(double x, double low, double high) {
-  return x != x ? 0 : x < low ? (i64)low : x > high ? (i64)high : (i64)x;
-}
+/// Edge of the square tiles in which two axes are exchanged: a tile of each side stays in the cache.
+constexpr i64 TILE = 32;
 
-void put(char* data, i32 dtype, i64 i, double x) {
-  switch (dtype) {
-    case FLOAT32: ((float*)data)[i] = (float)x; break;
-    case FLOAT16: ((u16*)data)[i] = F16::put((float)x); break;
-    case BFLOAT16: ((u16*)data)[i] = BF16::put((float)x); break;
-    case INT8: ((i8*)data)[i] = (i8)truncate(x, -128, 127); break;
-    case INT32: ((i32*)data)[i] = (i32)truncate(x, -2147483648.0, 2147483647.0); break;
-    case UINT8: ((u8*)data)[i] = (u8)truncate(x, 0, 255); break;
-    default: ((u8*)data)[i] = x != 0; break;
-  }
+/// Copies the last two axes (`n` long and `m` long) where the input is dense along the first and `out` along the last.
+template <class T>
+static void transposeTiles(const Args& args, const Strided<2>& both, int axis) {
+  const int last = both.rank - 1;
+  const i64 m = both.dim[last], n = both.dim[axis];
+  const i64 mTiles = (m + TILE - 1) / TILE, nTiles = (n + TILE - 1) / TILE;
+  const i64 inStep = both.stride[0][last], outStep = both.stride[1][axis];
+  args.ranges(both.count() / (m * n) * nTiles * mTiles, 16, [&](i64 begin, i64 end, i32) {
+    for (i64 tile = begin; tile < end; tile++) {
+      i64 rest = tile / mTiles;
+      const i64 j0 = tile % mTiles * TILE, i0 = rest % nTiles * TILE;
+      rest /= nTiles;
+      i64 inOffset = i0 + j0 * inStep, outOffset = i0 * outStep + j0;
+      for (int other = last - 1; other >= 0; other--) {
+        if (other == axis) continue;
+        inOffset += rest % both.dim[other] * both.stride[0][other];
+        outOffset += rest % both.dim[other] * both.stride[1][other];
+        rest /= both.dim[other];
+      }
+      const T* const in = (const T*)both.data[0] + inOffset;
+      T* const out = (T*)both.data[1] + outOffset;
+      const i64 rows = least(TILE, n - i0), columns = least(TILE, m - j0);
+      for (i64 i = 0; i < rows; i++)
+        for (i64 j = 0; j < columns; j++) out[i * outStep + j] = in[i + j * inStep];
+    }
+  });
 }
-
-int bytesOf(i32 dtype) { return dtype == FLOAT32 || dtype == INT32 ? 4 : dtype == FLOAT16 || dtype == BFLOAT16 ? 2 : 1; }
 
 template <class T>
-void copyRow(const char* from, i64 fromStep, char* to, i64 toStep, i64 n) {
-  const T* a = (const T*)from;
-  T* b = (T*)to;
-  if (fromStep == 1 && toStep == 1)
-    for (i64 i = 0; i < n; i++) b[i] = a[i];
-  else
-    for (i64 i = 0; i < n; i++) b[i * toStep] = a[i * fromStep];
-}
-
-template <class In, class Out>
-void convertRow(const char* from, i64 fromStep, char* to, i64 toStep, i64 n) {
-  const auto* a = (const typename In::T*)from;
-  auto* b = (typename Out::T*)to;
-  if (fromStep == 1 && toStep == 1)
-    for (i64 i = 0; i < n; i += W) storeUpTo<Out>(b + i, loadUpTo<In>(a + i, n - i), n - i);
-  else
-    for (i64 i = 0; i < n; i++) b[i * toStep] = Out::put(In::get(a[i * fromStep]));
-}
-
-}  // namespace
-
-void fill(const Args& args) {
-  const View& out = args[0];
-  const double value = args.number[0];
-  const View* const views[] = {&out};
-  const int width = bytesOf(out.dtype);
-  forRows<1>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-    char* row = out.data + offset[0] * width;
-    put(row, out.dtype, 0, value);
-    if (step[0] == 1 && width == 4) {
-      const i32 bitsOfValue = *(i32*)row;
-      for (i64 i = 1; i < n; i++) ((i32*)row)[i] = bitsOfValue;
-    } else {
-      for (i64 i = 1; i < n; i++) put(row, out.dtype, i * step[0], value);
-    }
+static void copySame(const Args& args, const Strided<2>& both) {
+  const int last = both.rank - 1;
+  if (both.stride[1][last] == 1 && both.stride[0][last] != 1 && both.dim[last] >= 4)
+    for (int axis = 0; axis < last; axis++)
+      if (both.stride[0][axis] == 1 && both.dim[axis] >= 4) return transposeTiles<T>(args, both, axis);
+  both.forRuns(args, [](const Run<2>& run, i32) {
+    copyRun<T>(run.data[0], run.stride[0], run.data[1], run.stride[1], run.count);
   });
 }
 
 void copy(const Args& args) {
-  const View& input = args[0];
-  const View& out = args[1];
-  const View* const views[] = {&out, &input};
-  const int inWidth = bytesOf(input.dtype);
-  const int outWidth = bytesOf(out.dtype);
-  forRows<2>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-    char* to = out.data + offset[0] * outWidth;
-    const char* from = input.data + offset[1] * inWidth;
-    if (input.dtype == out.dtype) {
-      switch (inWidth) {
-        case 4: copyRow<u32>(from, step[1], to, step[0], n); break;
-        case 2: copyRow<u16>(from, step[1], to, step[0], n); break;
-        default: copyRow<u8>(from, step[1], to, step[0], n); break;
-      }
-      return;
+  const Strided<2> both({&args[0], &args[1]});
+  if (both.count() == 0) return;
+  if (args[0].dtype == args[1].dtype) {
+    switch (elementBytes(args[0].dtype)) {
+      case 4: return copySame<u32>(args, both);
+      case 2: return copySame<u16>(args, both);
+      default: return copySame<u8>(args, both);
     }
-    bool done = false;
-    withFloat(input.dtype, [&](auto in) {
-      withFloat(out.dtype, [&](auto o) {
-        convertRow<decltype(in), decltype(o)>(from, step[1], to, step[0], n);
-        done = true;
-      });
-    });
-    if (!done)
-      for (i64 i = 0; i < n; i++) put(to, out.dtype, i * step[0], get(from, input.dtype, i * step[1]));
-  });
-}
-
-// ---- functions of one value; the codes are positions in unaryFunctions of src/backend/kernels.ts ----
-
-enum Unary {
-  NEG, ABS, EXP, LOG, SQRT, RSQRT, SQUARE, RECIPROCAL, SIN, COS, TANH, SIGMOID, SILU, RELU, RELU6, GELU, GELU_TANH,
-  SOFTPLUS, ELU, LEAKY_RELU, HARDSIGMOID, HARDSWISH, MISH, LOG_SIGMOID, AFFINE, CLAMP, SIGN, FLOOR, EXPM1, LOG1P, ERF,
-  POW, NOT
-};
-
-namespace {
-
-const float SQRT_2_OVER_PI = 0.79788456080286536f;
-const float INV_SQRT_2PI = 0.39894228040143268f;
-
-vf squareRoot(vf x) {
-  vf r;
-  for (int i = 0; i < W; i++) r[i] = __builtin_sqrtf(x[i]);
-  return r;
-}
-vf floorOf(vf x) {
-  const vf magic = splat(8388608.0f);
-  const vf t = choose(vabs(x) < magic, __builtin_convertvector(__builtin_convertvector(x, vi), vf), x);
-  const vf down = choose(t > x, t - 1.0f, t);
-  return choose(x != x, x, down);
-}
-vf logSigmoidOf(vf x) {
-  const vf m = atMost(x, 0.0f);
-  return m - log1p(exp(-vabs(x)));
-}
-
-template <int F>
-vf apply(vf x, float alpha, float beta) {
-  switch (F) {
-    case NEG: return -x;
-    case ABS: return vabs(x);
-    case EXP: return exp(x);
-    case LOG: return log(x);
-    case SQRT: return squareRoot(x);
-    case RSQRT: return 1.0f / squareRoot(x);
-    case SQUARE: return x * x;
-    case RECIPROCAL: return 1.0f / x;
-    case SIN: { vf s, c; sincos(x, s, c); return s; }
-    case COS: { vf s, c; sincos(x, s, c); return c; }
-    case TANH: return tanh(x);
-    case SIGMOID: return sigmoid(x);
-    case SILU: return x * sigmoid(x);
-    case RELU: return atLeast(x, 0.0f);
-    case RELU6: return atMost(atLeast(x, 0.0f), 6.0f);
-    case GELU: return x * normalCdf(x);
-    case GELU_TANH: return 0.5f * x * (1.0f + tanh(SQRT_2_OVER_PI * (x + 0.044715f * x * x * x)));
-    case SOFTPLUS: return softplus(x);
-    case ELU: return choose(x > splat(0.0f), x, alpha * expm1(x));
-    case LEAKY_RELU: return choose(x > splat(0.0f), x, alpha * x);
-    case HARDSIGMOID: return atMost(atLeast(x / 6.0f + 0.5f, 0.0f), 1.0f);
-    case HARDSWISH: return x * (atMost(atLeast(x + 3.0f, 0.0f), 6.0f) / 6.0f);
-    case MISH: return x * tanh(softplus(x));
-    case LOG_SIGMOID: return logSigmoidOf(x);
-    case AFFINE: return alpha * x + beta;
-    case CLAMP: return atMost(atLeast(x, alpha), beta);
-    case SIGN: return choose(x > splat(0.0f), splat(1.0f), choose(x < splat(0.0f), splat(-1.0f), x * 0.0f));
-    case FLOOR: return floorOf(x);
-    case EXPM1: return expm1(x);
-    case LOG1P: return log1p(x);
-    case ERF: return erf(x);
-    default: return pow(x, splat(alpha));
   }
-}
-
-/// The derivative at a number x.
-template <int F>
-vf derivativeAt(vf x, float alpha, float beta) {
-  const vf zero = splat(0.0f), one = splat(1.0f);
-  switch (F) {
-    case NEG: return -one;
-    case ABS: case SIGN: case FLOOR:
-      return F == ABS ? choose(x > zero, one, choose(x < zero, -one, x * 0.0f)) : zero;
-    case EXP: return exp(x);
-    case LOG: return 1.0f / x;
-    case SQRT: return 0.5f / squareRoot(x);
-    case RSQRT: { const vf r = 1.0f / squareRoot(x); return -0.5f * r * r * r; }
-    case SQUARE: return 2.0f * x;
-    case RECIPROCAL: return -1.0f / (x * x);
-    case SIN: { vf s, c; sincos(x, s, c); return c; }
-    case COS: { vf s, c; sincos(x, s, c); return -s; }
-    case TANH: { const vf e = exp(-2.0f * vabs(x)); return 4.0f * e / ((1.0f + e) * (1.0f + e)); }
-    case SIGMOID: { const vf s = sigmoid(x); return s * (1.0f - s); }
-    case SILU: { const vf s = sigmoid(x); return s * (1.0f + x * (1.0f - s)); }
-    case RELU: return choose(x > zero, one, zero);
-    case RELU6: return choose((x > zero) & (x < splat(6.0f)), one, zero);
-    case GELU: return normalCdf(x) + x * INV_SQRT_2PI * exp(-0.5f * x * x);
-    case GELU_TANH: {
-      const vf t = tanh(SQRT_2_OVER_PI * (x + 0.044715f * x * x * x));
-      const vf inner = SQRT_2_OVER_PI * (1.0f + 3.0f * 0.044715f * x * x);
-      return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner;
+  both.forRuns(args, [](const Run<2>& run, i32) {
+    float in[BLOCK];
+    for (i64 i = 0; i < run.count; i += BLOCK) {
+      const i64 n = least(BLOCK, run.count - i);
+      const float* const x = stage(run.at(0, i), run.dtype[0], run.stride[0], n, in);
+      char* const to = run.at(1, i);
+      if (run.dtype[1] == FLOAT32) copyRun<float>((const char*)x, 1, to, run.stride[1], n);
+      else unstage(to, run.dtype[1], run.stride[1], n, x);
     }
-    case SOFTPLUS: return choose(x > splat(20.0f), one, sigmoid(x));
-    case ELU: return choose(x > zero, one, alpha * exp(x));
-    case LEAKY_RELU: return choose(x > zero, one, splat(alpha));
-    case HARDSIGMOID: return choose((x > splat(-3.0f)) & (x < splat(3.0f)), splat(1.0f / 6.0f), zero);
-    case HARDSWISH: return choose(x < splat(-3.0f), zero, choose(x > splat(3.0f), one, x / 3.0f + 0.5f));
-    case MISH: {
-      const vf t = tanh(softplus(x));
-      return t + x * (1.0f - t * t) * sigmoid(x);
-    }
-    case LOG_SIGMOID: return sigmoid(-x);
-    case AFFINE: return splat(alpha);
-    case CLAMP: return choose((x >= splat(alpha)) & (x <= splat(beta)), one, zero);
-    case EXPM1: return exp(x);
-    case LOG1P: return 1.0f / (1.0f + x);
-    case ERF: return 1.1283791670955126f * exp(-x * x);
-    default: return alpha * pow(x, splat(alpha - 1.0f));
-  }
-}
-
-/// The derivative; NaN at NaN, also of functions that are flat there.
-template <int F>
-vf derivative(vf x, float alpha, float beta) { return choose(x != x, x, derivativeAt<F>(x, alpha, beta)); }
-
-/// Calls body with the function code as a constant.
-template <int F = 0, class Body>
-void withFunction(int code, Body&& body) {
-  if constexpr (F < NOT) {
-    if (code == F) body([] { return F; });
-    else withFunction<F + 1>(code, body);
-  }
-}
-
-/// W elements of a row from element i on, whatever the step.
-template <class S>
-vf loadRow(const typename S::T* p, i64 step, i64 i, i64 n) {
-  if (step == 1) return loadUpTo<S>(p + i, n - i);
-  if (step == 0) return splat(S::get(p[0]));
-  vf x = splat(0.0f);
-  for (int l = 0; l < W && i + l < n; l++) x[l] = S::get(p[(i + l) * step]);
-  return x;
-}
-template <class S>
-void storeRow(typename S::T* p, i64 step, i64 i, i64 n, vf x) {
-  if (step == 1) storeUpTo<S>(p + i, x, n - i);
-  else
-    for (int l = 0; l < W && i + l < n; l++) p[(i + l) * step] = S::put(x[l]);
-}
-
-/// One row of an operation with up to two inputs.
-typedef void (*RowFunction)(char* y, i64 yStep, const char* a, i64 aStep, const char* b, i64 bStep, i64 n, float alpha,
-                            float beta);
-
-template <int F, class S>
-void unaryRow(char* y, i64 yStep, const char* a, i64 aStep, const char*, i64, i64 n, float alpha, float beta) {
-  typedef typename S::T T;
-  for (i64 i = 0; i < n; i += W)
-    storeRow<S>((T*)y, yStep, i, n, apply<F>(loadRow<S>((const T*)a, aStep, i, n), alpha, beta));
-}
-template <int F, class S>
-void unaryGradRow(char* y, i64 yStep, const char* a, i64 aStep, const char* g, i64 gStep, i64 n, float alpha, float beta) {
-  typedef typename S::T T;
-  for (i64 i = 0; i < n; i += W) {
-    const vf slope = derivative<F>(loadRow<S>((const T*)a, aStep, i, n), alpha, beta);
-    storeRow<S>((T*)y, yStep, i, n, loadRow<S>((const T*)g, gStep, i, n) * slope);
-  }
-}
-
-}  // namespace
-
-void unary(const Args& args) {
-  const View& input = args[0];
-  const View& out = args[1];
-  const int code = (int)args.number[0];
-  const float alpha = (float)args.number[1], beta = (float)args.number[2];
-  const View* const views[] = {&out, &input};
-  const int width = bytesOf(input.dtype);
-  if (code == NOT) {
-    if (width != 1) return args.operandError(0);
-    forRows<2>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-      for (i64 i = 0; i < n; i++) out.data[offset[0] + i * step[0]] = input.data[offset[1] + i * step[1]] == 0;
-    });
-    return;
-  }
-  if (input.dtype != out.dtype) return args.operandError(1);
-  RowFunction row = nullptr;
-  withFloat(input.dtype, [&](auto tag) {
-    withFunction(code, [&](auto function) { row = unaryRow<function(), decltype(tag)>; });
-  });
-  if (!row) return args.operandError(0);
-  forRows<2>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-    row(out.data + offset[0] * width, step[0], input.data + offset[1] * width, step[1], nullptr, 0, n, alpha, beta);
   });
 }
 
-void unaryGrad(const Args& args) {
-  const View& input = args[0];
-  const View& gradOut = args[1];
-  const View& gradIn = args[2];
-  const float alpha = (float)args.number[1], beta = (float)args.number[2];
-  const View* const views[] = {&gradIn, &input, &gradOut};
-  if (input.dtype != gradIn.dtype || input.dtype != gradOut.dtype) return args.operandError(1);
-  const int width = bytesOf(input.dtype);
-  RowFunction row = nullptr;
-  withFloat(input.dtype, [&](auto tag) {
-    withFunction((int)args.number[0], [&](auto function) { row = unaryGradRow<function(), decltype(tag)>; });
-  });
-  if (!row) return args.operandError(0);
-  forRows<3>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-    row(gradIn.data + offset[0] * width, step[0], input.data + offset[1] * width, step[1],
-        gradOut.data + offset[2] * width, step[2], n, alpha, beta);
-  });
-}
+// ---- functions of two values ----
 
-// ---- functions of two values; the codes are positions in binaryFunctions ----
+enum BinaryCode { ADD, SUB, MUL, DIV, MAX, MIN, POW, EQUAL, NOT_EQUAL, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, AND, OR };
 
-enum Binary { ADD, SUB, MUL, DIV, MAX, MIN, POWER, EQUAL, NOT_EQUAL, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, AND, OR };
-
-namespace {
-
-template <int F>
-vf combine(vf a, vf b) {
-  switch (F) {
-    case ADD: return a + b;
-    case SUB: return a - b;
-    case MUL: return a * b;
-    case DIV: return a / b;
-    case MAX: return choose((a > b) | (a != a), a, b);
-    case MIN: return choose((a < b) | (a != a), a, b);
-    default: return pow(a, b);
-  }
-}
-
-template <class T>
-bool compare(int code, T a, T b) {
+static void binaryFloats(int code, const float* a, const float* b, float* out, i64 n) {
   switch (code) {
-    case EQUAL: return a == b;
-    case NOT_EQUAL: return a != b;
-    case LESS: return a < b;
-    case LESS_EQUAL: return a <= b;
-    case GREATER: return a > b;
-    case GREATER_EQUAL: return a >= b;
-    case AND: return a != 0 && b != 0;
-    default: return a != 0 || b != 0;
+    case ADD: return zip(a, b, out, n, [](vf x, vf y) { return x + y; });
+    case SUB: return zip(a, b, out, n, [](vf x, vf y) { return x - y; });
+    case MUL: return zip(a, b, out, n, [](vf x, vf y) { return x * y; });
+    case DIV: return zip(a, b, out, n, [](vf x, vf y) { return x / y; });
+    case MAX: return zip(a, b, out, n, [](vf x, vf y) { return choose((x > y) | (x != x), x, y); });
+    case MIN: return zip(a, b, out, n, [](vf x, vf y) { return choose((x < y) | (x != x), x, y); });
+    case POW: return zip(a, b, out, n, [](vf x, vf y) { return pow(x, y); });
+    case EQUAL: return zip(a, b, out, n, [](vf x, vf y) { return truth(x == y); });
+    case NOT_EQUAL: return zip(a, b, out, n, [](vf x, vf y) { return truth(x != y); });
+    case LESS: return zip(a, b, out, n, [](vf x, vf y) { return truth(x < y); });
+    case LESS_EQUAL: return zip(a, b, out, n, [](vf x, vf y) { return truth(x <= y); });
+    case GREATER: return zip(a, b, out, n, [](vf x, vf y) { return truth(x > y); });
+    case GREATER_EQUAL: return zip(a, b, out, n, [](vf x, vf y) { return truth(x >= y); });
+    case AND: return zip(a, b, out, n, [](vf x, vf y) { return truth((x != vf{}) & (y != vf{})); });
+    default: return zip(a, b, out, n, [](vf x, vf y) { return truth((x != vf{}) | (y != vf{})); });
   }
 }
 
-i32 combineIntegers(int code, i32 a, i32 b) {
+/// x^y by squaring; a negative power of anything but 1 and -1 truncates to 0.
+static i32 integerPower(i32 x, i32 y) {
+  if (y < 0) return x == 1 ? 1 : x == -1 ? (y & 1 ? -1 : 1) : 0;
+  u32 result = 1;
+  for (u32 base = (u32)x; y; y >>= 1, base *= base)
+    if (y & 1) result *= base;
+  return (i32)result;
+}
+
+template <class F>
+static inline void zipIntegers(const i32* a, const i32* b, i32* out, i64 n, F&& f) {
+  for (i64 i = 0; i < n; i++) out[i] = f(a[i], b[i]);
+}
+
+/// Integer arithmetic wraps; division truncates, and division by 0 gives 0.
+static void binaryIntegers(int code, const i32* a, const i32* b, i32* out, i64 n) {
   switch (code) {
-    case ADD: return (i32)((u32)a + (u32)b);
-    case SUB: return (i32)((u32)a - (u32)b);
-    case MUL: return (i32)((u32)a * (u32)b);
-    case DIV: return b == 0 ? 0 : b == -1 ? (i32)(0u - (u32)a) : a / b;
-    case MAX: return a > b ? a : b;
-    default: return a < b ? a : b;
+    case ADD: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)((u32)x + (u32)y); });
+    case SUB: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)((u32)x - (u32)y); });
+    case MUL: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)((u32)x * (u32)y); });
+    case DIV: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return y == 0 ? 0 : (i32)((i64)x / y); });
+    case MAX: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return x > y ? x : y; });
+    case MIN: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return x < y ? x : y; });
+    case POW: return zipIntegers(a, b, out, n, integerPower);
+    case EQUAL: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x == y); });
+    case NOT_EQUAL: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x != y); });
+    case LESS: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x < y); });
+    case LESS_EQUAL: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x <= y); });
+    case GREATER: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x > y); });
+    case GREATER_EQUAL: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x >= y); });
+    case AND: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x && y); });
+    default: return zipIntegers(a, b, out, n, [](i32 x, i32 y) { return (i32)(x || y); });
   }
 }
 
-template <int F, class S>
-void binaryRow(char* y, i64 yStep, const char* a, i64 aStep, const char* b, i64 bStep, i64 n, float, float) {
-  typedef typename S::T T;
-  for (i64 i = 0; i < n; i += W)
-    storeRow<S>((T*)y, yStep, i, n, combine<F>(loadRow<S>((const T*)a, aStep, i, n), loadRow<S>((const T*)b, bStep, i, n)));
-}
-
-template <int F = 0, class Body>
-void withBinary(int code, Body&& body) {
-  if constexpr (F <= POWER) {
-    if (code == F) body([] { return F; });
-    else withBinary<F + 1>(code, body);
+static void stageIntegers(const char* p, i32 dtype, i64 stride, i64 n, i32* buffer) {
+  switch (dtype) {
+    case INT8: return loadIntegers<i8>(p, stride, n, buffer);
+    case INT32: return loadIntegers<i32>(p, stride, n, buffer);
+    default: return loadIntegers<u8>(p, stride, n, buffer);
   }
 }
 
-}  // namespace
+static void unstageIntegers(char* p, i32 dtype, i64 stride, i64 n, const i32* from) {
+  for (i64 i = 0; i < n; i++) switch (dtype) {
+      case INT32: ((i32*)p)[i * stride] = from[i]; break;
+      case BOOL: ((u8*)p)[i * stride] = from[i] != 0; break;
+      default: ((u8*)p)[i * stride] = (u8)from[i];
+    }
+}
 
 void binary(const Args& args) {
-  const View& a = args[0];
-  const View& b = args[1];
-  const View& out = args[2];
   const int code = (int)args.number[0];
-  const View* const views[] = {&out, &a, &b};
-  if (a.dtype != b.dtype) return args.operandError(1);
-  if (code >= EQUAL) {
-    const int width = bytesOf(a.dtype);
-    forRows<3>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-      u8* y = (u8*)out.data + offset[0];
-      const char* p = a.data + offset[1] * width;
-      const char* q = b.data + offset[2] * width;
-      for (i64 i = 0; i < n; i++)
-        y[i * step[0]] = compare(code, get(p, a.dtype, i * step[1]), get(q, b.dtype, i * step[2]));
-    });
-    return;
-  }
-  if (a.dtype == INT32) {
-    if (code == POWER) return args.operandError(0);
-    forRows<3>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-      i32* y = (i32*)out.data + offset[0];
-      const i32* p = (const i32*)a.data + offset[1];
-      const i32* q = (const i32*)b.data + offset[2];
-      for (i64 i = 0; i < n; i++) y[i * step[0]] = combineIntegers(code, p[i * step[1]], q[i * step[2]]);
-    });
-    return;
-  }
-  if (out.dtype != a.dtype) return args.operandError(2);
-  RowFunction row = nullptr;
-  withFloat(a.dtype, [&](auto tag) {
-    withBinary(code, [&](auto function) { row = binaryRow<function(), decltype(tag)>; });
+  const bool floats = isFloat(args[0].dtype);
+  if (!floats && isFloat(args[2].dtype)) return args.operandError(2);
+  Strided<3>({&args[0], &args[1], &args[2]}).forRuns(args, [&](const Run<3>& run, i32) {
+    for (i64 i = 0; i < run.count; i += BLOCK) {
+      const i64 n = least(BLOCK, run.count - i);
+      char* const out = run.at(2, i);
+      if (floats) {
+        float buffers[3][BLOCK];
+        const float* const a = stage(run.at(0, i), run.dtype[0], run.stride[0], n, buffers[0]);
+        const float* const b = stage(run.at(1, i), run.dtype[1], run.stride[1], n, buffers[1]);
+        float* const to = target(out, run.dtype[2], run.stride[2], buffers[2]);
+        binaryFloats(code, a, b, to, n);
+        unstage(out, run.dtype[2], run.stride[2], n, to);
+      } else {
+        i32 buffers[3][BLOCK];
+        stageIntegers(run.at(0, i), run.dtype[0], run.stride[0], n, buffers[0]);
+        stageIntegers(run.at(1, i), run.dtype[1], run.stride[1], n, buffers[1]);
+        binaryIntegers(code, buffers[0], buffers[1], buffers[2], n);
+        unstageIntegers(out, run.dtype[2], run.stride[2], n, buffers[2]);
+      }
+    }
   });
-  if (!row) return args.operandError(0);
-  const int width = bytesOf(a.dtype);
-  forRows<3>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-    row(out.data + offset[0] * width, step[0], a.data + offset[1] * width, step[1], b.data + offset[2] * width, step[2],
-        n, 0, 0);
-  });
+}
+
+// ---- select and axpby ----
+
+template <class T>
+static void selectRun(const Run<4>& run) {
+  const u8* const condition = (const u8*)run.data[0];
+  const T* const a = (const T*)run.data[1];
+  const T* const b = (const T*)run.data[2];
+  T* const out = (T*)run.data[3];
+  const auto [sc, sa, sb, so] = run.stride;
+  if (sc == 1 && sa == 1 && sb == 1 && so == 1)
+    for (i64 i = 0; i < run.count; i++) out[i] = condition[i] ? a[i] : b[i];
+  else
+    for (i64 i = 0; i < run.count; i++) out[i * so] = condition[i * sc] ? a[i * sa] : b[i * sb];
 }
 
 void select(const Args& args) {
-  const View& condition = args[0];
-  const View& a = args[1];
-  const View& b = args[2];
-  const View& out = args[3];
-  if (a.dtype != b.dtype || a.dtype != out.dtype) return args.operandError(1);
-  const View* const views[] = {&out, &condition, &a, &b};
-  auto rows = [&](auto zero) {
-    using T = decltype(zero);
-    forRows<4>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-      T* y = (T*)out.data + offset[0];
-      const u8* c = (const u8*)condition.data + offset[1];
-      const T* p = (const T*)a.data + offset[2];
-      const T* q = (const T*)b.data + offset[3];
-      for (i64 i = 0; i < n; i++) y[i * step[0]] = c[i * step[1]] ? p[i * step[2]] : q[i * step[3]];
-    });
-  };
-  switch (bytesOf(a.dtype)) {
-    case 4: return rows(u32{});
-    case 2: return rows(u16{});
-    default: return rows(u8{});
-  }
+  for (int i = 1; i < 3; i++)
+    if (args[i].dtype != args[3].dtype) return args.operandError(i);
+  Strided<4>({&args[0], &args[1], &args[2], &args[3]}).forRuns(args, [](const Run<4>& run, i32) {
+    switch (elementBytes(run.dtype[3])) {
+      case 4: return selectRun<u32>(run);
+      case 2: return selectRun<u16>(run);
+      default: return selectRun<u8>(run);
+    }
+  });
 }
 
 void axpby(const Args& args) {
-  const View& a = args[0];
-  const View& b = args[1];
-  const View& out = args[2];
-  const float alpha = (float)args.number[0], beta = (float)args.number[1];
-  const View* const views[] = {&out, &a, &b};
-  const bool known = withFloat(a.dtype, [&](auto ta) {
-    withFloat(b.dtype, [&](auto tb) {
-      withFloat(out.dtype, [&](auto to) {
-        using A = decltype(ta);
-        using B = decltype(tb);
-        using O = decltype(to);
-        forRows<3>(args, views, [&](const i64* offset, const i64* step, i64 n) {
-          auto* y = (typename O::T*)out.data + offset[0];
-          const auto* p = (const typename A::T*)a.data + offset[1];
-          const auto* q = (const typename B::T*)b.data + offset[2];
-          for (i64 i = 0; i < n; i += W)
-            storeRow<O>(y, step[0], i, n, alpha * loadRow<A>(p, step[1], i, n) + beta * loadRow<B>(q, step[2], i, n));
-        });
-      });
-    });
+  const vf alpha = splat((float)args.number[0]), beta = splat((float)args.number[1]);
+  Strided<3>({&args[0], &args[1], &args[2]}).forRuns(args, [&](const Run<3>& run, i32) {
+    float buffers[3][BLOCK];
+    for (i64 i = 0; i < run.count; i += BLOCK) {
+      const i64 n = least(BLOCK, run.count - i);
+      char* const out = run.at(2, i);
+      const float* const a = stage(run.at(0, i), run.dtype[0], run.stride[0], n, buffers[0]);
+      const float* const b = stage(run.at(1, i), run.dtype[1], run.stride[1], n, buffers[1]);
+      float* const to = target(out, run.dtype[2], run.stride[2], buffers[2]);
+      zip(a, b, to, n, [&](vf x, vf y) { return fma(alpha, x, beta * y); });
+      unstage(out, run.dtype[2], run.stride[2], n, to);
+    }
   });
-  if (!known) args.operandError(0);
 }
 
 }  // namespace MK_ISA

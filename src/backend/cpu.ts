@@ -47,6 +47,7 @@ interface Recording {
   readonly stream: CommandStream
   readonly pool: BufferPool<CpuBuffer>
   readonly all: CpuBuffer[]
+  operations: number
   ended: boolean
 }
 
@@ -137,8 +138,11 @@ export class CpuBackend implements Backend {
 
   enqueue(operation: Operation): void {
     this.#operationCount++
-    this.#recording?.stream.push(operation)
     this.#stream.push(operation)
+    if (this.#recording) {
+      this.#recording.stream.push(operation)
+      this.#recording.operations++
+    }
     if (this.#stream.length >= batchWords) this.flush()
     else this.#scheduleFlush()
   }
@@ -182,7 +186,7 @@ export class CpuBackend implements Backend {
   beginCapture(): void {
     if (this.#recording) throw new DeviceError('a capture is already being recorded; end it first')
     const pool = new BufferPool<CpuBuffer>(() => {}, Number.POSITIVE_INFINITY)
-    this.#recording = { stream: this.#newStream(), pool, all: [], ended: false }
+    this.#recording = { stream: this.#newStream(), pool, all: [], operations: 0, ended: false }
   }
 
   endCapture(): Capture {
@@ -196,6 +200,7 @@ export class CpuBackend implements Backend {
       replay: () => {
         if (disposed) throw new DeviceError('a capture was replayed after it was disposed')
         this.flush()
+        this.#operationCount += recording.operations
         this.cpu.submit(words)
       },
       dispose: () => {

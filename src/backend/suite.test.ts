@@ -13,8 +13,6 @@ const compiler = spawnSync('g++', ['--version']).status === 0
 /** Kernels that the native backend does not have yet. */
 const absentNatively: readonly KernelName[] = [
   'reduce',
-  'softmax',
-  'softmaxGrad',
   'rmsNorm',
   'layerNorm',
   'rmsNormGrad',

@@ -1,36 +1,10 @@
 // The native backend: the Node-API add-on behind the Backend interface. Node only.
-import { createRequire } from 'node:module'
 import os from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { DeviceError } from '../../errors.js'
-import { CpuBackend, type CpuMemory, type KernelErrorFields } from '../cpu.js'
+import { CpuBackend, type CpuMemory } from '../cpu.js'
+import { threadCount } from '../threads.js'
 import type { DeviceBuffer } from '../types.js'
-
-interface AddOn {
-  create(threads: number, instructionSet: string): number
-  close(engine: number): void
-  describe(engine: number): { instructionSet: string; kernels: string[] }
-  allocate(bytes: number): number
-  free(engine: number, address: number, bytes: number): void
-  submit(engine: number, words: Float64Array, count: number): void
-  upload(engine: number, address: number, bytes: Uint8Array): void
-  download(engine: number, address: number, bytes: number): Promise<{ data: ArrayBuffer; error: KernelErrorFields }>
-  mapFile(path: string): [address: number, bytes: number]
-  unmapFile(engine: number, address: number, bytes: number): void
-  instructionSets(): string[]
-}
-
-/** Where `npm run build` puts the add-on. */
-const builtAddOn = fileURLToPath(new URL('../../../native/mambakit.node', import.meta.url))
-
-function loadAddOn(): AddOn {
-  try {
-    return createRequire(import.meta.url)(builtAddOn) as AddOn
-  } catch (error) {
-    const [reason] = (error as Error).message.split('\n')
-    throw new DeviceError(`the native add-on cannot be loaded (${reason}); build it with: npm run build`)
-  }
-}
+import { type Addon, type Handle, loadAddon } from './addon.js'
 
 export interface NativeOptions {
   /** Default: MAMBAKIT_THREADS, else every core. */
@@ -43,59 +17,78 @@ export class NativeBackend extends CpuBackend {
   constructor(
     readonly instructionSet: string,
     readonly threads: number,
-    cpu: CpuMemory,
-    private readonly files: { map(path: string): [number, number]; unmap(address: number, bytes: number): void },
+    private readonly memoryOfDevice: NativeMemory,
   ) {
-    super('native', `${instructionSet}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, cpu)
+    super('native', `${instructionSet}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, memoryOfDevice)
   }
 
   /** A file's bytes as a buffer, read from disk as they are touched; writes never reach the file. */
   mapFile(path: string): DeviceBuffer {
-    const [address, bytes] = this.files.map(path)
-    return this.adopt(address, bytes, () => this.files.unmap(address, bytes))
+    const [address, bytes] = this.memoryOfDevice.mapFile(path)
+    return this.adopt(address, bytes, () => this.memoryOfDevice.free(address, 0))
+  }
+}
+
+class NativeMemory implements CpuMemory {
+  readonly kernelNames: readonly string[]
+
+  constructor(
+    private readonly addon: Addon,
+    private readonly device: Handle,
+  ) {
+    this.kernelNames = addon.kernelNames(device)
+  }
+
+  allocate(bytes: number): number {
+    return this.addon.allocate(this.device, bytes)
+  }
+
+  free(address: number, bytes: number): void {
+    this.addon.free(this.device, address, bytes)
+  }
+
+  submit(words: Float64Array): void {
+    this.addon.submit(this.device, words, words.length)
+  }
+
+  upload(address: number, bytes: Uint8Array): void {
+    this.addon.upload(this.device, address, bytes)
+  }
+
+  async download(address: number, bytes: number) {
+    const { buffer, error } = await this.addon.download(this.device, address, bytes)
+    return { data: buffer, error: [error.code, error.opcode, error.index, error.size] as const }
+  }
+
+  mapFile(path: string): [address: number, bytes: number] {
+    try {
+      return this.addon.mapFile(this.device, path)
+    } catch (error) {
+      throw new DeviceError(`${path}: cannot be mapped into memory (${(error as Error).message})`)
+    }
+  }
+
+  async close(): Promise<void> {
+    // A read-back of nothing waits for the queue.
+    await this.addon.download(this.device, 0, 0)
+    this.addon.close(this.device)
   }
 }
 
 /** Instruction sets that the add-on holds and this processor has, widest first. Throws DeviceError without the add-on. */
 export function nativeInstructionSets(): string[] {
-  return loadAddOn().instructionSets()
+  return loadAddon().instructionSets()
 }
 
 /** Opens the native device. Throws DeviceError where the add-on cannot be loaded or the instruction set is not there. */
 export function openNative(options: NativeOptions = {}): NativeBackend {
-  const addOn = loadAddOn()
-  const threads = options.threads ?? threadCount(process.env.MAMBAKIT_THREADS)
-  let engine: number
+  const addon = loadAddon()
+  const threads = options.threads ?? threadCount(process.env.MAMBAKIT_THREADS) ?? os.availableParallelism()
+  let device: Handle
   try {
-    engine = addOn.create(threads, options.instructionSet ?? process.env.MAMBAKIT_ISA ?? '')
+    device = addon.create(threads, options.instructionSet ?? process.env.MAMBAKIT_ISA ?? '')
   } catch (error) {
-    throw new DeviceError(
-      `native: ${(error as Error).message}; this processor has ${addOn.instructionSets().join(', ')}`,
-    )
+    throw new DeviceError(`native: ${(error as Error).message}; it has ${addon.instructionSets().join(', ')}`)
   }
-  const { instructionSet, kernels } = addOn.describe(engine)
-  const memory: CpuMemory = {
-    kernelNames: kernels,
-    allocate: (bytes) => addOn.allocate(bytes),
-    free: (address, bytes) => addOn.free(engine, address, bytes),
-    submit: (words) => addOn.submit(engine, words, words.length),
-    upload: (address, bytes) => addOn.upload(engine, address, bytes),
-    download: (address, bytes) => addOn.download(engine, address, bytes),
-    close: async () => {
-      await addOn.download(engine, 0, 0)
-      addOn.close(engine)
-    },
-  }
-  return new NativeBackend(instructionSet, threads, memory, {
-    map: (path) => addOn.mapFile(path),
-    unmap: (address, bytes) => addOn.unmapFile(engine, address, bytes),
-  })
-}
-
-/** Parses MAMBAKIT_THREADS. */
-export function threadCount(text: string | undefined): number {
-  if (text === undefined || text === '') return os.availableParallelism()
-  const threads = Number(text)
-  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads
-  throw new DeviceError(`MAMBAKIT_THREADS: expected an integer from 1 to 256, got '${text}'`)
+  return new NativeBackend(addon.instructionSet(device), threads, new NativeMemory(addon, device))
 }

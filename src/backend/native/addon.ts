@@ -1,0 +1,49 @@
+// The functions of the native add-on (native/addon.cc), and where it is loaded from.
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { DeviceError } from '../../errors.js'
+
+/** A device of the add-on; only the add-on can look inside. */
+export interface Handle {
+  readonly device: unique symbol
+}
+
+/** What a kernel reported (KernelError in native/kernel.h). */
+interface Report {
+  readonly code: number
+  readonly opcode: number
+  readonly index: number
+  readonly size: number
+}
+
+/** Addresses are numbers. Whatever touches memory happens in queue order. */
+export interface Addon {
+  /** An empty name takes the widest instruction set that the processor has. */
+  create(threads: number, instructionSet: string): Handle
+  /** Leaves what is still queued undone. */
+  close(device: Handle): void
+  /** 0 where the system has no memory. */
+  allocate(device: Handle, bytes: number): number
+  free(device: Handle, address: number, bytes: number): void
+  mapFile(device: Handle, path: string): [address: number, bytes: number]
+  submit(device: Handle, words: Float64Array, length: number): void
+  upload(device: Handle, address: number, bytes: Uint8Array): void
+  download(device: Handle, address: number, bytes: number): Promise<{ buffer: ArrayBuffer; error: Report }>
+  kernelNames(device: Handle): string[]
+  instructionSet(device: Handle): string
+  /** Names of the instruction sets that the add-on holds and the processor has, widest first. */
+  instructionSets(): string[]
+}
+
+/** Where `npm run build` puts the add-on: beside the compiled TypeScript. */
+const builtAddon = fileURLToPath(new URL('../../../native/mambakit.node', import.meta.url))
+
+/** Throws DeviceError where the add-on is missing or does not load. */
+export function loadAddon(): Addon {
+  try {
+    return createRequire(import.meta.url)(builtAddon) as Addon
+  } catch (error) {
+    const [reason] = (error as Error).message.split('\n')
+    throw new DeviceError(`the native add-on cannot be loaded (${reason}); build it with: npm run build`)
+  }
+}
