@@ -1,10 +1,11 @@
 // The WebGPU queue: encodes dispatches into batched compute passes, moves bytes in and out in queue order, records and
 // replays captures, and turns every asynchronous failure of the device into one error at the next wait.
 import { DeviceError, IndexError, MissingKernelError } from '../../errors.js'
-import { type KernelName, kernels, signatures } from '../kernels.js'
+import { type KernelName, signatures } from '../kernels.js'
 import type { Backend, Capture, DeviceBuffer, Dtype, MemoryUse, Operand, Operation } from '../types.js'
 import { bytesPerElement } from '../types.js'
 import { encoders } from './encoders.js'
+import { kernelOfCode } from './errorCodes.js'
 import { contiguousStrides, type Encoder, type Launcher, size } from './launcher.js'
 import { ParameterRing } from './parameters.js'
 import { BufferPool, mapRead, SparePool, usage, type WebGpuBuffer } from './pool.js'
@@ -174,7 +175,7 @@ export class WebGpuBackend implements Backend {
     staging.unmap()
     this.staging.push(staging)
     this.throwFailure()
-    if (code !== 0) throw new IndexError(Object.keys(kernels)[code - 1], index, extent)
+    if (code !== 0) throw new IndexError(kernelOfCode(code), index, extent)
     return result
   }
 

@@ -1,10 +1,41 @@
 // The kernels that this backend has.
-
+import { attention, attentionGrad } from './attention.wgsl.js'
+import { causalConv1d, causalConv1dGrad } from './conv.wgsl.js'
+import { gather, scatterAdd } from './gather.wgsl.js'
 import { gemm } from './gemm.wgsl.js'
 import type { Encoders } from './launcher.js'
+import { crossEntropy } from './loss.wgsl.js'
+import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from './norms.wgsl.js'
+import { adamW } from './optimizer.wgsl.js'
 import * as pointwise from './pointwise.wgsl.js'
+import { dropout, random } from './random.wgsl.js'
+import { reduce } from './reduce.wgsl.js'
+import { rotary } from './rotary.wgsl.js'
 import { softmax, softmaxGrad } from './rows.wgsl.js'
 import { selectiveScan } from './scan.wgsl.js'
 import { selectiveScanGrad } from './scanGrad.wgsl.js'
 
-export const encoders: Encoders = { ...pointwise, gemm, softmax, softmaxGrad, selectiveScan, selectiveScanGrad }
+export const encoders: Encoders = {
+  ...pointwise,
+  reduce,
+  softmax,
+  softmaxGrad,
+  rmsNorm,
+  rmsNormGrad,
+  layerNorm,
+  layerNormGrad,
+  gemm,
+  crossEntropy,
+  gather,
+  scatterAdd,
+  causalConv1d,
+  causalConv1dGrad,
+  selectiveScan,
+  selectiveScanGrad,
+  attention,
+  attentionGrad,
+  rotary,
+  adamW,
+  random,
+  dropout,
+}

@@ -40,7 +40,7 @@ const unaryText: Readonly<Record<UnaryFunction, string>> = {
   hardsigmoid: 'select(select(x / 6.0 + 0.5, 0.0, x < -3.0), 1.0, x > 3.0)',
   hardswish: 'x * select(select(x / 6.0 + 0.5, 0.0, x < -3.0), 1.0, x > 3.0)',
   mish: 'x * tanhOf(softplus(x))',
-  logSigmoid: '-softplus(-x)',
+  logSigmoid: 'select(x, 0.0, x > 0.0) - log1pOf(exp(-abs(x)))',
   affine: 'args.alpha * x + args.beta',
   clamp: 'select(select(x, args.alpha, x < args.alpha), args.beta, x > args.beta)',
   sign: 'select(sign(x), x, isNan(x))',
@@ -71,7 +71,7 @@ const unaryGradText: Readonly<Record<UnaryFunction, string>> = {
   relu6: 'select(0.0, 1.0, x > 0.0 && x < 6.0)',
   gelu: 'geluGrad(x)',
   geluTanh: 'geluTanhGrad(x)',
-  softplus: 'sigmoid(x)',
+  softplus: 'select(sigmoid(x), 1.0, x > 20.0)',
   elu: 'select(args.alpha * exp(x), 1.0, x > 0.0)',
   leakyRelu: 'select(1.0, args.alpha, x < 0.0)',
   hardsigmoid: 'select(0.0, 1.0 / 6.0, x > -3.0 && x < 3.0)',
@@ -85,11 +85,25 @@ const unaryGradText: Readonly<Record<UnaryFunction, string>> = {
   expm1: 'exp(x)',
   log1p: '1.0 / (1.0 + x)',
   erf: '1.1283791671 * exp(-x * x)',
-  pow: 'args.alpha * powOf(x, args.alpha - 1.0)',
+  pow: 'powGrad(x, args.alpha)',
   not: '0.0',
 }
-const mishGrad =
-  'fn mishGrad(x: f32) -> f32 { let t = tanhOf(softplus(x)); return t + x * (1.0 - t * t) * sigmoid(x); }'
+const gradients = `
+fn powGrad(x: f32, e: f32) -> f32 { if (e == 0.0) { return 0.0; } return e * powOf(x, e - 1.0); }
+fn mishGrad(x: f32) -> f32 { let t = tanhOf(softplus(x)); return t + x * (1.0 - t * t) * sigmoid(x); }`
+
+/** Piecewise derivatives, whose comparisons would lose a NaN. */
+const piecewise = new Set<UnaryFunction>([
+  'relu',
+  'relu6',
+  'leakyRelu',
+  'hardsigmoid',
+  'hardswish',
+  'clamp',
+  'sign',
+  'floor',
+  'not',
+])
 
 /** Functions that integers have too. */
 const integerUnary: Partial<Record<UnaryFunction, string>> = {
@@ -171,8 +185,8 @@ export const unaryGrad: Encoder<'unaryGrad'> = (launcher, operands, { function: 
   elementwise(launcher, {
     label: `unaryGrad.${name}`,
     bindings: { x: read(input), g: read(gradOut), out: write(gradIn) },
-    declarations: `${special}\n${mishGrad}`,
-    text: `out = g * (${unaryGradText[name]});`,
+    declarations: `${special}\n${gradients}`,
+    text: `out = g * (${piecewise.has(name) ? `select(${unaryGradText[name]}, x, isNan(x))` : unaryGradText[name]});`,
     floats: { alpha, beta },
   })
 }

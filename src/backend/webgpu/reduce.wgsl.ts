@@ -1,0 +1,131 @@
+// Reductions of the middle axis of (R, n, inner). Rows of a dense n get a workgroup each, other layouts an invocation a
+// column; where that leaves a device idle, n is cut into parts whose results are reduced once more, in fixed order.
+import { MissingKernelError } from '../../errors.js'
+import { type Reduction, reductions } from '../kernels.js'
+import type { Operand } from '../types.js'
+import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, read, shifted, write } from './launcher.js'
+import { isFloat } from './program.js'
+import { groupReductions, rowInvocations } from './rows.wgsl.js'
+
+/** The statement that takes in a value v, and the reduction that joins partial results. */
+const combining: Readonly<Record<string, { text: string; join: Reduction }>> = {
+  sum: { text: 'total += v;', join: 'sum' },
+  mean: { text: 'total += v;', join: 'sum' },
+  sumSquares: { text: 'total += v * v;', join: 'sum' },
+  max: { text: 'if (!seen || v > total || isNan(v)) { if (!isNan(total)) { total = v; } } seen = true;', join: 'max' },
+  min: { text: 'if (!seen || v < total || isNan(v)) { if (!isNan(total)) { total = v; } } seen = true;', join: 'min' },
+  argmax: { text: extremeText('>'), join: 'max' },
+  argmin: { text: extremeText('<'), join: 'min' },
+}
+
+function extremeText(relation: string): string {
+  return `if (!seen || v ${relation} total || isNan(v)) { if (!isNan(total)) { total = v; best = i; } } seen = true;`
+}
+
+const isNan = 'fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }'
+/** Elements that one invocation takes before an axis is cut into parts. */
+const perPart = 64
+
+export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction }) => {
+  const name = reductions[reduction]
+  if (!isFloat(input.dtype)) throw new MissingKernelError('reduce', 'webgpu', `${name} of ${input.dtype}`)
+  const [rows, n, inner] = input.shape
+  const arg = name === 'argmax' || name === 'argmin'
+  const byRow = inner === 1 && !arg
+  const width = byRow ? rowInvocations(n) : 1
+  const busy = rows * inner * width
+  const wanted = Math.min(Math.floor(launcher.fillingInvocations / busy), Math.floor(n / (perPart * width)), 1024)
+  // No part may be empty: an extreme of nothing does not exist.
+  const parts = arg || wanted < 2 ? 1 : ceilDiv(n, ceilDiv(n, wanted))
+  const scale = name === 'mean' ? 1 / n : 1
+  if (parts === 1) {
+    reduceParts(launcher, name, input, out, 1, byRow, scale)
+    return
+  }
+  const partial = launcher.scratch('float32', [rows, parts, inner])
+  reduceParts(launcher, name, input, partial, parts, byRow, scale)
+  reduceParts(launcher, combining[name].join, partial, out, 1, byRow, 1)
+}
+
+/** parts (S, n) summed over S into out (n), float32 or what `out` holds. */
+export function sumParts(launcher: Launcher, parts: Operand, out: Operand): void {
+  const [count, n] = parts.shape
+  reduceParts(launcher, 'sum', shifted(parts, 0, [1, count, n]), out, 1, false, 1)
+}
+
+function reduceParts(
+  launcher: Launcher,
+  name: Reduction,
+  input: Operand,
+  out: Operand,
+  parts: number,
+  byRow: boolean,
+  scale: number,
+): void {
+  const [rows, n, inner] = input.shape
+  const lanes = byRow ? rowInvocations(n) : 64
+  const items = rows * parts * (byRow ? 1 : inner)
+  launcher.dispatch({
+    label: `reduce.${name}.${byRow}.${lanes}`,
+    bindings: { x: read(input), out: write(out) },
+    integers: {
+      n,
+      inner,
+      parts,
+      items,
+      per_part: ceilDiv(n, parts),
+      x_s0: input.strides[0],
+      x_s1: input.strides[1],
+    },
+    floats: { scale },
+    code: () => (byRow ? rowText(name, lanes) : columnText(name, lanes)),
+    workgroups: linearGrid(byRow ? items : ceilDiv(items, lanes)),
+  })
+}
+
+const loop = (name: Reduction, start: string, step: string) => `
+  var total = 0.0;
+  var seen = false;
+  var best = 0u;
+  for (var i = ${start}; i < last; i += ${step}) {
+    let v = x_get(x_0 + i * args.x_s1);
+    ${combining[name].text}
+  }`
+
+function columnText(name: Reduction, lanes: number): string {
+  return `${isNan}
+${linearEntry(lanes)}
+  let item = group * ${lanes}u + lane;
+  if (item >= args.items) { return; }
+  let column = item % args.inner;
+  let part = item / args.inner % args.parts;
+  let row = item / args.inner / args.parts;
+  let x_0 = row * args.x_s0 + column;
+  let first = part * args.per_part;
+  let last = min(args.n, first + args.per_part);
+  ${loop(name, 'first', '1u')}
+  out_set(item, ${name.startsWith('arg') ? 'i32(best)' : 'total * args.scale'});
+}`
+}
+
+function rowText(name: Reduction, lanes: number): string {
+  const extreme = name === 'max' || name === 'min'
+  const sign = name === 'min' ? '-' : ''
+  // An extreme joins NaNs by a count of their own, because comparisons lose them.
+  const finish = extreme
+    ? `let nans = groupSum(select(0.0, 1.0, isNan(total)), lane);
+  let edge = ${sign}groupMax(${sign}select(x_get(x_0 + first * args.x_s1), total, seen), lane);
+  if (lane == 0u) { out_set(group, select(edge, bitcast<f32>(0x7fc00000u | u32(nans)), nans > 0.0)); }`
+    : `total = groupSum(total, lane);
+  if (lane == 0u) { out_set(group, total * args.scale); }`
+  return `${isNan}
+${groupReductions(lanes)}
+${linearEntry(lanes)}
+  if (group >= args.items) { return; }
+  let x_0 = group / args.parts * args.x_s0;
+  let first = group % args.parts * args.per_part;
+  let last = min(args.n, first + args.per_part);
+  ${loop(name, 'first + lane', `${lanes}u`)}
+  ${finish}
+}`
+}
