@@ -14,6 +14,7 @@ import {
   strideFields,
   write,
 } from './launcher.js'
+import { nanSafe } from './math.wgsl.js'
 import type { Binding } from './program.js'
 import { groupReductions } from './rows.wgsl.js'
 
@@ -93,7 +94,7 @@ export const attention: Encoder<'attention'> = (launcher, operands, { scale, cau
     bindings,
     integers: { ...fields(bindings, shape), items },
     floats: { scale },
-    code: () => `${groupReductions(lanes)}
+    code: () => `${nanSafe}${groupReductions(lanes)}
 ${visibleText(!!keyLengths, causal)}
 var<workgroup> query: array<f32, ${P}>;
 var<workgroup> weights: array<f32, ${lanes}>;
@@ -116,8 +117,8 @@ ${linearEntry(lanes)}
       'x',
     )} score = x; }
     let newMost = max(most, groupMax(score, lane));
-    let weight = select(0.0, exp(score - newMost), s < limit);
-    let shrink = exp(most - newMost);
+    let weight = select(0.0, expOf(score - newMost), s < limit);
+    let shrink = expOf(most - newMost);
     most = newMost;
     total = total * shrink + groupSum(weight, lane);
     weights[lane] = weight;
@@ -128,7 +129,7 @@ ${linearEntry(lanes)}
   }
   let scale = select(0.0, 1.0 / total, limit > 0u);
   ${eachChannel(P, (j) => `out_set(b * args.out_s0 + t * args.out_s1 + h * args.out_s2 + i, y${j} * scale);`)}
-  ${logSumExp ? 'if (lane == 0u) { lse_set(b * args.lse_s0 + h * args.lse_s1 + t, select(0.0, most + log(total), limit > 0u)); }' : ''}
+  ${logSumExp ? 'if (lane == 0u) { lse_set(b * args.lse_s0 + h * args.lse_s1 + t, select(0.0, most + logOf(total), limit > 0u)); }' : ''}
 }`,
     workgroups: linearGrid(items),
   })
@@ -172,7 +173,7 @@ function queryGradient(
     bindings,
     integers: { ...fields(bindings, shape), items },
     floats: { scale },
-    code: () => `${groupReductions(lanes)}
+    code: () => `${nanSafe}${groupReductions(lanes)}
 ${visibleText(!!keyLengths, causal)}
 var<workgroup> query: array<f32, ${P}>;
 var<workgroup> grad: array<f32, ${P}>;
@@ -204,7 +205,7 @@ ${linearEntry(lanes)}
         (i) => `v_get(v_0 + s * args.v_s1 + ${i})`,
         'dp',
       )}
-      ds = exp(x - lse) * (dp - total) * args.scale;
+      ds = expOf(x - lse) * (dp - total) * args.scale;
     }
     weights[lane] = ds;
     workgroupBarrier();
@@ -244,7 +245,7 @@ function keyGradient(
     bindings,
     integers: { ...fields(bindings, shape), items },
     floats: { scale },
-    code: () => `${visibleText(!!keyLengths, causal)}
+    code: () => `${nanSafe}${visibleText(!!keyLengths, causal)}
 var<workgroup> key: array<f32, ${P}>;
 var<workgroup> value: array<f32, ${P}>;
 var<workgroup> weights: array<f32, ${lanes}>;
@@ -283,7 +284,7 @@ ${linearEntry(lanes)}
           (i) => `g_get(g_0 + t * args.g_s1 + ${i})`,
           'dp',
         )}
-        weight = exp(x - lse_get(b * args.lse_s0 + h * args.lse_s1 + t));
+        weight = expOf(x - lse_get(b * args.lse_s0 + h * args.lse_s1 + t));
         slope = weight * (dp - dots_get(b * args.dots_s0 + h * args.dots_s1 + t)) * args.scale;
       }
       weights[lane] = weight;

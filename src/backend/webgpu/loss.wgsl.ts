@@ -1,6 +1,7 @@
 // Cross-entropy of logits and its gradient in one kernel: a workgroup a row.
 import { kernelCode } from './errorCodes.js'
 import { type Encoder, linearEntry, linearGrid, present, read, strideFields, write } from './launcher.js'
+import { nanSafe } from './math.wgsl.js'
 import { groupReductions, lowest, rowInvocations } from './rows.wgsl.js'
 
 export const crossEntropy: Encoder<'crossEntropy'> = (launcher, operands, numbers) => {
@@ -31,7 +32,7 @@ export const crossEntropy: Encoder<'crossEntropy'> = (launcher, operands, number
       kernel: kernelCode('crossEntropy'),
     },
     floats: { smoothing: labelSmoothing, scale },
-    code: () => `${groupReductions(lanes)}
+    code: () => `${nanSafe}${groupReductions(lanes)}
 ${linearEntry(lanes)}
   if (group >= args.row_count) { return; }
   let x_0 = group * args.x_s0;
@@ -49,11 +50,11 @@ ${linearEntry(lanes)}
   var total = 0.0;
   var smooth = 0.0;
   var weightSum = 0.0;
-  ${each(`let v = x_get(x_0 + i) - most; total += exp(v); let w = ${weight('i')}; weightSum += w; smooth += w * v;`)}
+  ${each(`let v = x_get(x_0 + i) - most; total += expOf(v); let w = ${weight('i')}; weightSum += w; smooth += w * v;`)}
   total = groupSum(total, lane);
   weightSum = groupSum(weightSum, lane);
   smooth = groupSum(smooth, lane);
-  let logTotal = log(total);
+  let logTotal = logOf(total);
   let mass = own + spread * weightSum;
   ${
     loss
@@ -65,7 +66,7 @@ ${linearEntry(lanes)}
   ${
     gradLogits
       ? `let factor = args.scale${rowScale ? ' * rows_get(group)' : ''};
-  ${each(`let p = exp(x_get(x_0 + i) - most) / total;
+  ${each(`let p = expOf(x_get(x_0 + i) - most) / total;
     let g = p * mass - spread * ${weight('i')} - select(0.0, own, i == t);
     grad_set(group * args.grad_s0 + i, select(0.0, g * factor, counted));`)}`
       : ''

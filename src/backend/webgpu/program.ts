@@ -63,6 +63,13 @@ export function slotKind(bindings: readonly Binding[], nativeF16: boolean): Slot
   return bindings.some((b) => b.access !== 'r' && narrow(b.operand.dtype)) ? 'atomic<u32>' : 'u32'
 }
 
+// pack2x16float of what float16 cannot hold is arbitrary, so infinities and NaN are made by hand.
+const f16BitsFunction = `fn f16Bits(v: f32) -> u32 {
+  let size = bitcast<u32>(v) & 0x7fffffffu;
+  let special = select(0x7c00u, 0x7e00u, size > 0x7f800000u) | ((bitcast<u32>(v) >> 16u) & 0x8000u);
+  return select(pack2x16float(vec2<f32>(v, 0.0)) & 0xffffu, special, size >= 0x477ff000u);
+}`
+
 /** The whole WGSL module of a dispatch. */
 export function moduleText(dispatch: Dispatch, places: readonly Place[], slots: readonly Slot[]): string {
   const fields = [
@@ -79,6 +86,7 @@ export function moduleText(dispatch: Dispatch, places: readonly Place[], slots: 
       ({ kind, writable }, i) =>
         `@group(1) @binding(${i}) var<storage, ${writable ? 'read_write' : 'read'}> s${i}: array<${kind}>;`,
     ),
+    f16BitsFunction,
     ...places.map((place) => accessors(place, slots[place.slot].kind)),
     dispatch.code(),
   ].join('\n')
@@ -151,7 +159,7 @@ function fourText(name: string, dtype: Dtype, kind: SlotKind, s: string): string
 
 const bf16Bits = (v: string) =>
   `select((bitcast<u32>(${v}) + 0x7fffu + ((bitcast<u32>(${v}) >> 16u) & 1u)) >> 16u, (bitcast<u32>(${v}) >> 16u) | 0x40u, (bitcast<u32>(${v}) & 0x7fffffffu) > 0x7f800000u)`
-const f16Bits = (v: string) => `(pack2x16float(vec2<f32>(${v}, 0.0)) & 0xffffu)`
+const f16Bits = (v: string) => `f16Bits(${v})`
 
 function bitsOf(dtype: Dtype, v: string): string {
   if (dtype === 'float16') return f16Bits(v)
@@ -177,9 +185,7 @@ function storeFourText(name: string, dtype: Dtype, kind: SlotKind, s: string, is
   if (kind === 'vec4<f16>') return `${index} ${s}[i] = vec4<f16>(v);`
   const bits = ['x', 'y', 'z', 'w'].map((lane) => bitsOf(dtype, `v.${lane}`))
   if (kind === 'vec2<u32>') {
-    return dtype === 'float16'
-      ? `${index} ${s}[i] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));`
-      : `${index} ${s}[i] = vec2<u32>(${bits[0]} | (${bits[1]} << 16u), ${bits[2]} | (${bits[3]} << 16u));`
+    return `${index} ${s}[i] = vec2<u32>(${bits[0]} | (${bits[1]} << 16u), ${bits[2]} | (${bits[3]} << 16u));`
   }
   return `${index} ${s}[i] = ${bits.map((b, j) => `(${b} << ${8 * j}u)`).join(' | ')};`
 }

@@ -4,6 +4,7 @@ import { MissingKernelError } from '../../errors.js'
 import { type Reduction, reductions } from '../kernels.js'
 import type { Operand } from '../types.js'
 import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, read, shifted, write } from './launcher.js'
+import { nanSafe } from './math.wgsl.js'
 import { isFloat } from './program.js'
 import { groupReductions, rowInvocations } from './rows.wgsl.js'
 
@@ -22,7 +23,6 @@ function extremeText(relation: string): string {
   return `if (!seen || v ${relation} total || isNan(v)) { if (!isNan(total)) { total = v; best = i; } } seen = true;`
 }
 
-const isNan = 'fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }'
 /** Elements that one invocation takes before an axis is cut into parts. */
 const perPart = 64
 
@@ -93,7 +93,7 @@ const loop = (name: Reduction, start: string, step: string) => `
   }`
 
 function columnText(name: Reduction, lanes: number): string {
-  return `${isNan}
+  return `${nanSafe}
 ${linearEntry(lanes)}
   let item = group * ${lanes}u + lane;
   if (item >= args.items) { return; }
@@ -118,7 +118,7 @@ function rowText(name: Reduction, lanes: number): string {
   if (lane == 0u) { out_set(group, select(edge, bitcast<f32>(0x7fc00000u | u32(nans)), nans > 0.0)); }`
     : `total = groupSum(total, lane);
   if (lane == 0u) { out_set(group, total * args.scale); }`
-  return `${isNan}
+  return `${nanSafe}
 ${groupReductions(lanes)}
 ${linearEntry(lanes)}
   if (group >= args.items) { return; }

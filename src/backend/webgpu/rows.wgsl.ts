@@ -1,5 +1,6 @@
 // Reductions over a workgroup, and the kernels that give each row a workgroup: softmax and its gradient.
 import { type Encoder, linearEntry, linearGrid, read, write } from './launcher.js'
+import { nanSafe } from './math.wgsl.js'
 
 /** Invocations for rows of n elements. */
 export const rowInvocations = (n: number) => (n <= 256 ? 64 : 256)
@@ -40,7 +41,7 @@ export const softmax: Encoder<'softmax'> = (launcher, { input, out }, { log }) =
     label: `softmax.${log}.${lanes}`,
     bindings: { x: read(input), out: write(out) },
     integers: { rows, n, x_s0: input.strides[0], out_s0: out.strides[0] },
-    code: () => `${groupReductions(lanes)}
+    code: () => `${nanSafe}${groupReductions(lanes)}
 ${linearEntry(lanes)}
   let x_0 = group * args.x_s0;
   let out_0 = group * args.out_s0;
@@ -49,12 +50,12 @@ ${linearEntry(lanes)}
   for (var i = lane; i < args.n; i += ${lanes}u) { most = max(most, x_get(x_0 + i)); }
   most = groupMax(most, lane);
   var total = 0.0;
-  for (var i = lane; i < args.n; i += ${lanes}u) { total += exp(x_get(x_0 + i) - most); }
+  for (var i = lane; i < args.n; i += ${lanes}u) { total += expOf(x_get(x_0 + i) - most); }
   total = groupSum(total, lane);
-  ${log ? 'let logTotal = log(total);' : 'let scale = 1.0 / total;'}
+  ${log ? 'let logTotal = logOf(total);' : 'let scale = 1.0 / total;'}
   for (var i = lane; i < args.n; i += ${lanes}u) {
     let v = x_get(x_0 + i) - most;
-    out_set(out_0 + i, ${log ? 'v - logTotal' : 'exp(v) * scale'});
+    out_set(out_0 + i, ${log ? 'v - logTotal' : 'expOf(v) * scale'});
   }
 }`,
     workgroups: linearGrid(rows),
@@ -68,7 +69,7 @@ export const softmaxGrad: Encoder<'softmaxGrad'> = (launcher, { output, gradOut,
     label: `softmaxGrad.${log}.${lanes}`,
     bindings: { y: read(output), g: read(gradOut), out: write(gradIn) },
     integers: { rows, n, y_s0: output.strides[0], g_s0: gradOut.strides[0], out_s0: gradIn.strides[0] },
-    code: () => `${groupReductions(lanes)}
+    code: () => `${nanSafe}${groupReductions(lanes)}
 ${linearEntry(lanes)}
   if (group >= args.rows) { return; }
   let y_0 = group * args.y_s0;
@@ -79,7 +80,7 @@ ${linearEntry(lanes)}
   for (var i = lane; i < args.n; i += ${lanes}u) {
     let y = y_get(y_0 + i);
     let g = g_get(g_0 + i);
-    out_set(group * args.out_s0 + i, ${log ? 'g - exp(y) * total' : 'y * (g - total)'});
+    out_set(group * args.out_s0 + i, ${log ? 'g - expOf(y) * total' : 'y * (g - total)'});
   }
 }`,
     workgroups: linearGrid(rows),

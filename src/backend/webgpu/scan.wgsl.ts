@@ -27,14 +27,13 @@ interface Shape {
   readonly L: number
   readonly D: number
   readonly N: number
-  readonly G: number
 }
 
 export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, { softplus, reverse, chunk }) => {
   const { u, delta, A, B, C, D, z, deltaBias, initialState, resets, path } = operands
   const { out, finalState, states, chunkStates } = operands
   const [batch, L, channels] = u.shape
-  const shape: Shape = { batch, L, D: channels, N: A.shape[1], G: groupsOf(B, C) }
+  const shape: Shape = { batch, L, D: channels, N: A.shape[1] }
   const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
   const steps = chunkStates ? chunk : ownChunk
   const chunks = ceilDiv(L, steps)
@@ -67,7 +66,8 @@ export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, { so
       ...strideFields(bindings),
       L,
       channels,
-      groups: shape.G,
+      B_groups: groupsOf(B),
+      C_groups: groupsOf(C),
       steps: parallel ? steps : L,
       border_steps: steps,
     },
@@ -86,7 +86,6 @@ export const scanHead = (lanes: number) => `
   let b = wid.z;
   let c = wid.y;
   if (d >= args.channels) { return; }
-  let group = d * args.groups / args.channels;
   let first = c * args.steps;
   let last = min(args.L, first + args.steps);`
 
@@ -137,7 +136,7 @@ ${scanHead(invocations)}
 function startsOfChunks(
   launcher: Launcher,
   operands: Parameters<typeof selectiveScan>[1],
-  { batch, L, D, N, G }: Shape,
+  { batch, L, D, N }: Shape,
   flags: WalkFlags,
   steps: number,
   chunks: number,
@@ -158,7 +157,7 @@ function startsOfChunks(
   launcher.dispatch({
     label: `scan.local.${N}.${flagKey(flags)}.${layoutKey(local)}`,
     bindings: local,
-    integers: { ...strideFields(local), L, channels: D, groups: G, steps },
+    integers: { ...strideFields(local), L, channels: D, B_groups: groupsOf(B), steps },
     code: () => {
       const [loadB, Bn] = projectionText('B', local.B, N)
       return `${logistic}

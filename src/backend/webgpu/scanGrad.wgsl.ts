@@ -47,7 +47,8 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
   const { u, A, B, C, deltaBias, resets, path } = operands
   const [batch, L, D] = u.shape
   const N = A.shape[1]
-  const G = groupsOf(B, C)
+  // Channels in groups of which each lies in one group of B and one of C.
+  const G = leastCommonMultiple(groupsOf(B), groupsOf(C))
   const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
   const chunks = ceilDiv(L, chunk)
   const parallel = chunks > 1 && batch * D < launcher.fillingInvocations
@@ -76,7 +77,7 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
   const planeSums = part(extents.planes)
   const columnParts = part(extents.parts)
   const innerStates = part(extents.states)
-  if (parallel) adjointsOfChunks(launcher, operands, flags, adjoint, chunk, G)
+  if (parallel) adjointsOfChunks(launcher, operands, flags, adjoint, chunk)
   else startAdjoint(launcher, operands, adjoint)
 
   const bindings = windowBindings(operands, adjoint, planeSums, columnParts, innerStates)
@@ -91,6 +92,8 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
         L,
         channels: D,
         groups: G,
+        B_groups: groupsOf(B),
+        C_groups: groupsOf(C),
         steps: chunk,
         first_chunk: firstChunk,
         window,
@@ -146,11 +149,15 @@ function windowBindings(
   })
 }
 
-/** dy, the gradient of the scan's output before the gate. */
-const outputGradText = (bindings: Record<string, Binding>, weight = '') => `
-    let go = ${weight}g_get(b * args.g_s0 + p * args.g_s1 + d);
-    ${bindings.z ? 'let gate = z_get(b * args.z_s0 + p * args.z_s1 + d); let dy = go * silu(gate);' : 'let dy = go;'}
+/** dy, the gradient of the scan's output before the gate; 0 in an invocation without a channel. */
+function outputGradText(bindings: Record<string, Binding>, masked: boolean): string {
+  const own = (value: string) => (masked ? `select(0.0, ${value}, valid)` : value)
+  const gate = bindings.z ? 'let gate = z_get(b * args.z_s0 + p * args.z_s1 + d);' : ''
+  return `
+    let go = g_get(b * args.g_s0 + p * args.g_s1 + d); ${gate}
+    let dy = ${own(bindings.z ? 'go * silu(gate)' : 'go')};
     ${bindings.gs ? 'let gs_0 = b * args.gs_s0 + p * args.gs_s1 + d * args.gs_s2;' : ''}`
+}
 
 /** One window: `count` chunks from `args.first_chunk` on, all of them at once. */
 function windowText(N: number, flags: WalkFlags, bindings: Record<string, Binding>, parallel: boolean): string {
@@ -170,7 +177,7 @@ function windowText(N: number, flags: WalkFlags, bindings: Record<string, Bindin
       let after = decayed + dx * Bn;
       let Cn = ${C(n)};
       y += Cn * after;
-      let gn = ${of('g')} + Cn * dy${bindings.gs ? ` + weight * gs_get(gs_0 + ${n})` : ''};
+      let gn = ${of('g')} + Cn * dy${bindings.gs ? ` + select(0.0, gs_get(gs_0 + ${n}), valid)` : ''};
       dx_grad += gn * Bn;
       dt_grad += gn * decayed * ${of('A')};
       ${of('dA')} += gn * decayed * dt;
@@ -214,10 +221,9 @@ var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1
   let low = (group * args.channels + args.groups - 1u) / args.groups;
   let high = ((group + 1u) * args.channels + args.groups - 1u) / args.groups;
   let own = low + wid.x % args.group_blocks * ${invocations}u + lane;
-  // Invocations without a channel take part in the sums, with a gradient of 0 at a valid place.
+  // Invocations without a channel take part in the sums, at a valid place, with gradients of 0.
   let valid = own < high;
-  let weight = select(0.0, 1.0, valid);
-  let d = min(own, high - 1u);
+  let d = min(own, args.channels - 1u);
   let first = c * args.steps;
   let last = min(args.L, first + args.steps);
   ${declare('h')} ${declare('g')} ${declare('A')} ${declare('dA')}
@@ -252,7 +258,7 @@ var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1
     let s = back - 1u;
     ${positionText(flags)}
     ${stepSizeText(flags)}
-    ${outputGradText(bindings, 'weight * ')}
+    ${outputGradText(bindings, true)}
     let x = u_get(b * args.u_s0 + p * args.u_s1 + d);
     let dx = dt * x;
     let inner_0 = inner_base + (s - first) * args.inner_s1;
@@ -288,7 +294,6 @@ function adjointsOfChunks(
   flags: WalkFlags,
   adjoint: Operand,
   steps: number,
-  groups: number,
 ): void {
   const { delta, A, C, z, deltaBias, resets, path, gradOut, gradStates, gradFinalState, gradInitialState } = operands
   const [batch, chunks, N, D] = adjoint.shape
@@ -310,7 +315,7 @@ function adjointsOfChunks(
   launcher.dispatch({
     label: `scanGrad.local.${N}.${flagKey(flags)}.${layoutKey(bindings)}`,
     bindings,
-    integers: { ...strideFields(bindings), L, channels: D, groups, steps },
+    integers: { ...strideFields(bindings), L, channels: D, C_groups: groupsOf(C), steps },
     code: () => {
       const [loadC, Cn] = projectionText('C', bindings.C, N)
       return `${logistic}
@@ -324,7 +329,7 @@ ${scanHead(invocations)}
     let s = back - 1u;
     ${positionText(flags)}
     ${stepSizeText(flags)}
-    ${outputGradText(bindings)}
+    ${outputGradText(bindings, false)}
     span += dt;
     ${loadC}
     ${each(
@@ -363,4 +368,10 @@ function transposed(adjoint: Operand): Operand {
   const [batch, , N, D] = adjoint.shape
   const [perBatch, , perState] = adjoint.strides
   return { ...adjoint, shape: [batch, D, N], strides: [perBatch, 1, perState] }
+}
+
+function leastCommonMultiple(a: number, b: number): number {
+  let [x, y] = [a, b]
+  while (y > 0) [x, y] = [y, x % y]
+  return (a / x) * b
 }

@@ -13,10 +13,10 @@ export interface Walk {
 
 const invocations = 64
 
-/** parts (B, steps, G, parts, 2N), states from `offset` on, summed over the parts into target (B, L, G, N) at each step's position. */
+/** parts (B, steps, G, parts, 2N), states from `offset` on, summed over the parts and the groups inside each of target's, into target (B, L, G', N) at each step's position. */
 export function sumColumnParts(launcher: Launcher, parts: Operand, target: Operand, offset: number, walk: Walk): void {
-  const [batch, , G, count] = parts.shape
-  const N = target.shape[3]
+  const [batch, , fineGroups, count] = parts.shape
+  const [, , G, N] = target.shape
   const bindings = present({ parts: read(parts), path: walk.path && read(walk.path), out: write(target) })
   const total = batch * walk.steps * G * N
   launcher.dispatch({
@@ -29,7 +29,7 @@ export function sumColumnParts(launcher: Launcher, parts: Operand, target: Opera
       L: walk.L,
       G,
       N,
-      count,
+      count: (fineGroups / G) * count,
       offset,
       total,
     },
@@ -40,7 +40,7 @@ export function sumColumnParts(launcher: Launcher, parts: Operand, target: Opera
   let g = item / args.N % args.G;
   let local = item / (args.N * args.G) % args.steps;
   let b = item / (args.N * args.G * args.steps);
-  let parts_0 = b * args.parts_s0 + local * args.parts_s1 + g * args.parts_s2 + args.offset + n;
+  let parts_0 = b * args.parts_s0 + local * args.parts_s1 + g * args.count * args.parts_s3 + args.offset + n;
   var total = 0.0;
   for (var i = 0u; i < args.count; i++) { total += parts_get(parts_0 + i * args.parts_s3); }
   let s = args.first + local;

@@ -34,7 +34,7 @@ export function stateLoop(N: number): StateLoop {
 
 /** B or C: one row for each channel (fixed), or one for each position and group. */
 export const isFixed = (operand: Operand) => operand.shape.length === 2
-export const groupsOf = (B: Operand, C: Operand) => (isFixed(B) ? (isFixed(C) ? 1 : C.shape[2]) : B.shape[2])
+export const groupsOf = (operand: Operand) => (isFixed(operand) ? 1 : operand.shape[2])
 
 /** Reads B and C by fours where rows allow it. */
 export const projection = (operand: Operand): Binding => ({
@@ -51,7 +51,7 @@ export function projectionText(
 ): [string, (n: string) => string] {
   const base = isFixed(operand)
     ? `d * args.${name}_s0`
-    : `b * args.${name}_s0 + p * args.${name}_s1 + group * args.${name}_s2`
+    : `b * args.${name}_s0 + p * args.${name}_s1 + d * args.${name}_groups / args.channels * args.${name}_s2`
   const before = `let ${name}_0 = ${base};`
   if (!wide || N > unrolled) return [before, (n) => `${name}_get(${name}_0 + ${n})`]
   const loads = range(N / 4).map((q) => `let ${name}_q${q} = ${name}_get4(${name}_0 + ${4 * q}u);`)
