@@ -48,18 +48,17 @@ ${linearEntry(lanes)}
   ${each('most = max(most, x_get(x_0 + i));')}
   most = groupMax(most, lane);
   var total = 0.0;
-  var smooth = 0.0;
+  var spreadSum = 0.0;
   var weightSum = 0.0;
-  ${each(`let v = x_get(x_0 + i) - most; total += expOf(v); let w = ${weight('i')}; weightSum += w; smooth += w * v;`)}
+  ${each(`let v = x_get(x_0 + i) - most; total += expOf(v); let w = ${weight('i')}; weightSum += w; spreadSum += w * v;`)}
   total = groupSum(total, lane);
   weightSum = groupSum(weightSum, lane);
-  smooth = groupSum(smooth, lane);
+  spreadSum = groupSum(spreadSum, lane);
   let logTotal = logOf(total);
-  let mass = own + spread * weightSum;
   ${
     loss
       ? `if (lane == 0u) {
-    loss_set(group, select(0.0, own * (logTotal - (targetLogit - most)) + spread * (logTotal * weightSum - smooth), counted));
+    loss_set(group, select(0.0, own * (logTotal - (targetLogit - most)) + spread * (logTotal * weightSum - spreadSum), counted));
   }`
       : ''
   }
@@ -67,7 +66,7 @@ ${linearEntry(lanes)}
     gradLogits
       ? `let factor = args.scale${rowScale ? ' * rows_get(group)' : ''};
   ${each(`let p = expOf(x_get(x_0 + i) - most) / total;
-    let g = p * mass - spread * ${weight('i')} - select(0.0, own, i == t);
+    let g = own * (p - select(0.0, 1.0, i == t)) + spread * (p * weightSum - ${weight('i')});
     grad_set(group * args.grad_s0 + i, select(0.0, g * factor, counted));`)}`
       : ''
   }

@@ -3,7 +3,7 @@
 import { MissingKernelError } from '../../errors.js'
 import { type Reduction, reductions } from '../kernels.js'
 import type { Operand } from '../types.js'
-import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, read, shifted, write } from './launcher.js'
+import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, read, write } from './launcher.js'
 import { nanSafe } from './math.wgsl.js'
 import { isFloat } from './program.js'
 import { groupReductions, rowInvocations } from './rows.wgsl.js'
@@ -50,7 +50,8 @@ export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction 
 /** parts (S, n) summed over S into out (n), float32 or what `out` holds. */
 export function sumParts(launcher: Launcher, parts: Operand, out: Operand): void {
   const [count, n] = parts.shape
-  reduceParts(launcher, 'sum', shifted(parts, 0, [1, count, n]), out, 1, false, 1)
+  const columns = { ...parts, shape: [1, count, n], strides: [0, parts.strides[0], 1] }
+  reduceParts(launcher, 'sum', columns, out, 1, false, 1)
 }
 
 function reduceParts(
