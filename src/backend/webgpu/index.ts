@@ -8,6 +8,8 @@ export interface WebGpuOptions {
   readonly gpu?: GPU
   /** Storage bindings a kernel may use; default: what the adapter allows. */
   readonly maxBindings?: number
+  /** Invocations that fill the device; kernels with fewer split their work. Default: 65,536, or 64 on a software adapter. */
+  readonly fillingInvocations?: number
 }
 
 interface DawnModule {
@@ -61,6 +63,6 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<Backend> 
     device,
     `${name || 'GPU'}${software ? ' (software)' : ''}`,
     maxBindings,
-    software ? 64 : 65536,
+    options.fillingInvocations ?? (software ? 64 : 65536),
   )
 }
