@@ -6,7 +6,7 @@ import type { Backend, Capture, DeviceBuffer, Dtype, MemoryUse, Operand, Operati
 import { bytesPerElement } from '../types.js'
 import { encoders } from './encoders.js'
 import { kernelOfCode } from './errorCodes.js'
-import { contiguousStrides, type Encoder, type Launcher, size } from './launcher.js'
+import { contiguousStrides, type DeviceTraits, type Encoder, type Launcher, size } from './launcher.js'
 import { ParameterRing } from './parameters.js'
 import { BufferPool, mapRead, SparePool, usage, type WebGpuBuffer } from './pool.js'
 import { type Dispatch, moduleText } from './program.js'
@@ -65,7 +65,7 @@ export class WebGpuBackend implements Backend {
     private readonly gpu: GPUDevice,
     readonly description: string,
     private readonly maxBindings: number,
-    fillingInvocations: number,
+    traits: DeviceTraits,
   ) {
     this.nativeF16 = gpu.features.has('shader-f16')
     this.pool = new BufferPool(gpu, () => {
@@ -79,7 +79,7 @@ export class WebGpuBackend implements Backend {
       scratch: (dtype, shape) => this.scratch(dtype, shape),
       constants: (key, words) => this.constants(key, words),
       errors: { operand: words(this.errorWords, errorBytes / 4), access: 'errors' },
-      fillingInvocations,
+      traits,
     }
     gpu.addEventListener('uncapturederror', (event) => {
       this.failure ??= new DeviceError(`webgpu: the device reported: ${event.error.message.split('\n')[0]}`)

@@ -202,7 +202,7 @@ function gradOfWeight(launcher: Launcher, operands: Gradient, before: Operand): 
   const [batch, L, D] = input.shape
   const K = weight.shape[2]
   const rows = batch * L
-  const parts = Math.max(1, Math.min(ceilDiv(launcher.fillingInvocations, D), ceilDiv(rows, 16), 1024))
+  const parts = Math.max(1, Math.min(ceilDiv(launcher.traits.fillingInvocations, D), ceilDiv(rows, 16), 1024))
   const sums = launcher.scratch('float32', [parts, D * (K + 1)])
   const bindings = present({
     x: read(input),

@@ -34,6 +34,8 @@ async function implementation(): Promise<GPU> {
   }
 }
 
+const gpuTraits = { fillingInvocations: 65536, unrolledStates: 16 }
+const softwareTraits = { fillingInvocations: 64, unrolledStates: 0 }
 const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query'] as const
 
 /** Opens the fastest adapter. Throws DeviceError where there is none. */
@@ -58,11 +60,7 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<Backend> 
   const maxBindings = Math.min(options.maxBindings ?? 16, limits.maxStorageBuffersPerShaderStage)
   const software = info.vendor === 'google' || info.architecture === 'swiftshader'
   const name = [info.vendor, info.architecture, info.description].filter(Boolean).join(' ')
-  return new WebGpuBackend(
-    gpu,
-    device,
-    `${name || 'GPU'}${software ? ' (software)' : ''}`,
-    maxBindings,
-    options.fillingInvocations ?? (software ? 64 : 65536),
-  )
+  const traits = { ...(software ? softwareTraits : gpuTraits) }
+  if (options.fillingInvocations) traits.fillingInvocations = options.fillingInvocations
+  return new WebGpuBackend(gpu, device, `${name || 'GPU'}${software ? ' (software)' : ''}`, maxBindings, traits)
 }

@@ -11,8 +11,15 @@ export interface Launcher {
   constants(key: string, words: () => Uint32Array): Operand
   /** The device's error words, for kernels that check indices. */
   readonly errors: Binding
+  readonly traits: DeviceTraits
+}
+
+/** What suits a device, as far as kernels differ by it. */
+export interface DeviceTraits {
   /** Invocations that fill the device; below it kernels split their work further. */
   readonly fillingInvocations: number
+  /** States of a scan that are named variables in the text; a software adapter compiles loops faster and runs them as fast. */
+  readonly unrolledStates: number
 }
 
 export type Encoder<K extends KernelName> = (launcher: Launcher, operands: OperandsOf<K>, numbers: NumbersOf<K>) => void
@@ -59,6 +66,15 @@ export function alignedByFour(operand: Operand): boolean {
 export function linearGrid(count: number): [number, number, number] {
   const x = Math.min(count, 65535)
   return [x, count === 0 ? 0 : ceilDiv(count, x), 1]
+}
+
+/** Dispatches a grid whose third dimension may exceed what a device takes; `args.z_first` is added to `wid.z`. */
+export function dispatchLayers(launcher: Launcher, dispatch: Dispatch): void {
+  const [x, y, layers] = dispatch.workgroups
+  for (let first = 0; first < layers; first += 65535) {
+    const integers = { ...dispatch.integers, z_first: first }
+    launcher.dispatch({ ...dispatch, integers, workgroups: [x, y, Math.min(65535, layers - first)] })
+  }
 }
 
 /** Entry parameters and the linear index of the workgroup, for code that uses `linearGrid`. */

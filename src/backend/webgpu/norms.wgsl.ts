@@ -102,7 +102,7 @@ ${linearEntry(lanes)}
 function parameterGradients(launcher: Launcher, operands: Backward): void {
   const { input, mean, rstd, gradOut, gradWeight, gradBias } = operands
   const [rows, n] = input.shape
-  const parts = Math.max(1, Math.min(ceilDiv(launcher.fillingInvocations, n), ceilDiv(rows, 16), 256))
+  const parts = Math.max(1, Math.min(ceilDiv(launcher.traits.fillingInvocations, n), ceilDiv(rows, 16), 256))
   const sums = launcher.scratch('float32', [2, parts, n])
   const bindings = present({
     x: read(input),

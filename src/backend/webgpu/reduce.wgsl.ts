@@ -34,7 +34,11 @@ export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction 
   const byRow = inner === 1 && !arg
   const width = byRow ? rowInvocations(n) : 1
   const busy = rows * inner * width
-  const wanted = Math.min(Math.floor(launcher.fillingInvocations / busy), Math.floor(n / (perPart * width)), 1024)
+  const wanted = Math.min(
+    Math.floor(launcher.traits.fillingInvocations / busy),
+    Math.floor(n / (perPart * width)),
+    1024,
+  )
   // No part may be empty: an extreme of nothing does not exist.
   const parts = arg || wanted < 2 ? 1 : ceilDiv(n, ceilDiv(n, wanted))
   const scale = name === 'mean' ? 1 / n : 1

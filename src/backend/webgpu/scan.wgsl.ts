@@ -2,7 +2,7 @@
 // Else the sequence is cut into chunks: every chunk's end state from a zero start, a carry over the chunks, and then
 // all chunks at once from their true starts.
 import type { Operand } from '../types.js'
-import { ceilDiv, type Encoder, type Launcher, present, read, strideFields, write } from './launcher.js'
+import { ceilDiv, dispatchLayers, type Encoder, type Launcher, present, read, strideFields, write } from './launcher.js'
 import { logistic } from './math.wgsl.js'
 import type { Binding } from './program.js'
 import {
@@ -37,7 +37,7 @@ export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, { so
   const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
   const steps = chunkStates ? chunk : ownChunk
   const chunks = ceilDiv(L, steps)
-  const parallel = chunks > 1 && batch * channels < launcher.fillingInvocations
+  const parallel = chunks > 1 && batch * channels < launcher.traits.fillingInvocations
   const walk = {
     delta: read(delta),
     A: read(A),
@@ -59,7 +59,7 @@ export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, { so
     states: states && write(states),
     border: !parallel && chunkStates && write(chunkStates),
   })
-  launcher.dispatch({
+  dispatchLayers(launcher, {
     label: `scan.${parallel}.${shape.N}.${flagKey(flags)}.${layoutKey(bindings)}`,
     bindings,
     integers: {
@@ -71,7 +71,7 @@ export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, { so
       steps: parallel ? steps : L,
       border_steps: steps,
     },
-    code: () => scanText(shape, flags, bindings, parallel),
+    code: () => scanText(shape, flags, bindings, parallel, launcher.traits.unrolledStates),
     workgroups: [ceilDiv(channels, invocations), parallel ? chunks : L === 0 ? 0 : 1, batch],
   })
 }
@@ -83,16 +83,22 @@ export const layoutKey = (bindings: Record<string, Binding>) =>
 export const scanHead = (lanes: number) => `
 @compute @workgroup_size(${lanes}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
   let d = wid.x * ${lanes}u + lane;
-  let b = wid.z;
+  let b = wid.z + args.z_first;
   let c = wid.y;
   if (d >= args.channels) { return; }
   let first = c * args.steps;
   let last = min(args.L, first + args.steps);`
 
-function scanText({ N }: Shape, flags: WalkFlags, bindings: Record<string, Binding>, parallel: boolean): string {
-  const { declare, each } = stateLoop(N)
-  const [loadB, B] = projectionText('B', bindings.B, N)
-  const [loadC, C] = projectionText('C', bindings.C, N)
+function scanText(
+  { N }: Shape,
+  flags: WalkFlags,
+  bindings: Record<string, Binding>,
+  parallel: boolean,
+  unrolled: number,
+): string {
+  const { declare, each } = stateLoop(N, unrolled)
+  const [loadB, B] = projectionText('B', bindings.B, N, unrolled)
+  const [loadC, C] = projectionText('C', bindings.C, N, unrolled)
   const start = parallel
     ? (n: string) => `start_get(b * args.start_s0 + c * args.start_s1 + ${n} * args.start_s2 + d)`
     : (n: string) => `start_get(b * args.start_s0 + d * args.start_s1 + ${n})`
@@ -153,13 +159,14 @@ function startsOfChunks(
     path: path && read(path),
     ends: write(ends),
   })
-  const { declare, each } = stateLoop(N)
-  launcher.dispatch({
+  const unrolled = launcher.traits.unrolledStates
+  const { declare, each } = stateLoop(N, unrolled)
+  dispatchLayers(launcher, {
     label: `scan.local.${N}.${flagKey(flags)}.${layoutKey(local)}`,
     bindings: local,
     integers: { ...strideFields(local), L, channels: D, B_groups: groupsOf(B), steps },
     code: () => {
-      const [loadB, Bn] = projectionText('B', local.B, N)
+      const [loadB, Bn] = projectionText('B', local.B, N, unrolled)
       return `${logistic}
 ${scanHead(invocations)}
   ${declare('h')} ${declare('A')}
@@ -210,7 +217,7 @@ export function carry(launcher: Launcher, { A, ends, starts, start, end }: Carry
     start: start && read(start),
     end: end && write(end),
   })
-  launcher.dispatch({
+  dispatchLayers(launcher, {
     label: `scan.carry.${backwards}.${Object.keys(bindings).join()}`,
     bindings,
     integers: { ...strideFields(bindings), chunks, channels: D, N },
@@ -218,7 +225,7 @@ export function carry(launcher: Launcher, { A, ends, starts, start, end }: Carry
 @compute @workgroup_size(${invocations}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
   let d = wid.x * ${invocations}u + lane;
   let n = wid.y;
-  let b = wid.z;
+  let b = wid.z + args.z_first;
   if (d >= args.channels) { return; }
   let A = A_get(d * args.A_s0 + n) * ${log2e};
   var h = ${bindings.start ? 'start_get(b * args.start_s0 + d * args.start_s1 + n)' : '0.0'};

@@ -7,6 +7,7 @@ import type { Operand } from '../types.js'
 import { elementwise } from './elementwise.wgsl.js'
 import {
   ceilDiv,
+  dispatchLayers,
   type Encoder,
   type Launcher,
   present,
@@ -51,7 +52,7 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
   const G = leastCommonMultiple(groupsOf(B), groupsOf(C))
   const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
   const chunks = ceilDiv(L, chunk)
-  const parallel = chunks > 1 && batch * D < launcher.fillingInvocations
+  const parallel = chunks > 1 && batch * D < launcher.traits.fillingInvocations
   const window = parallel ? Math.max(1, Math.min(chunks, Math.floor(scratchBytes / (batch * chunk * N * D * 4)))) : 1
   const fixedB = isFixed(B)
   const fixedC = isFixed(C)
@@ -84,7 +85,7 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
   for (let end = chunks; end > 0; end -= window) {
     const firstChunk = Math.max(0, end - window)
     const count = end - firstChunk
-    launcher.dispatch({
+    dispatchLayers(launcher, {
       label: `scanGrad.${parallel}.${N}.${flagKey(flags)}.${layoutKey(bindings)}`,
       bindings,
       integers: {
@@ -100,7 +101,7 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
         group_blocks: groupBlocks,
         first_window: end === chunks ? 1 : 0,
       },
-      code: () => windowText(N, flags, bindings, parallel),
+      code: () => windowText(N, flags, bindings, parallel, launcher.traits.unrolledStates),
       workgroups: [G * groupBlocks, count, batch],
     })
     const stepsHere = Math.min(L, end * chunk) - firstChunk * chunk
@@ -160,10 +161,16 @@ function outputGradText(bindings: Record<string, Binding>, masked: boolean): str
 }
 
 /** One window: `count` chunks from `args.first_chunk` on, all of them at once. */
-function windowText(N: number, flags: WalkFlags, bindings: Record<string, Binding>, parallel: boolean): string {
-  const { declare, each } = stateLoop(N)
-  const [loadB, B] = projectionText('B', bindings.B, N)
-  const [loadC, C] = projectionText('C', bindings.C, N)
+function windowText(
+  N: number,
+  flags: WalkFlags,
+  bindings: Record<string, Binding>,
+  parallel: boolean,
+  unrolled: number,
+): string {
+  const { declare, each } = stateLoop(N, unrolled)
+  const [loadB, B] = projectionText('B', bindings.B, N, unrolled)
+  const [loadC, C] = projectionText('C', bindings.C, N, unrolled)
   const fixedB = isFixed(bindings.B.operand)
   const fixedC = isFixed(bindings.C.operand)
   const block = Math.min(N, blockStates)
@@ -215,7 +222,7 @@ function windowText(N: number, flags: WalkFlags, bindings: Record<string, Bindin
   return `${logistic}
 var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1)}>;
 @compute @workgroup_size(${invocations}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
-  let b = wid.z;
+  let b = wid.z + args.z_first;
   let c = args.first_chunk + wid.y;
   let group = wid.x / args.group_blocks;
   let low = (group * args.channels + args.groups - 1u) / args.groups;
@@ -311,13 +318,14 @@ function adjointsOfChunks(
     gs: gradStates && read(gradStates),
     ends: write(ends),
   })
-  const { declare, each } = stateLoop(N)
-  launcher.dispatch({
+  const unrolled = launcher.traits.unrolledStates
+  const { declare, each } = stateLoop(N, unrolled)
+  dispatchLayers(launcher, {
     label: `scanGrad.local.${N}.${flagKey(flags)}.${layoutKey(bindings)}`,
     bindings,
     integers: { ...strideFields(bindings), L, channels: D, C_groups: groupsOf(C), steps },
     code: () => {
-      const [loadC, Cn] = projectionText('C', bindings.C, N)
+      const [loadC, Cn] = projectionText('C', bindings.C, N, unrolled)
       return `${logistic}
 ${scanHead(invocations)}
   ${declare('g')} ${declare('A')}

@@ -3,8 +3,6 @@ import type { Operand } from '../types.js'
 import { alignedByFour, range } from './launcher.js'
 import type { Binding } from './program.js'
 
-/** Up to this many states a channel are kept in named variables; more in arrays. */
-const unrolled = 16
 export const log2e = '1.4426950408889634'
 
 /** Loops over n = 0..N-1: `each` passes the index and the names of per-state variables. */
@@ -13,7 +11,8 @@ export interface StateLoop {
   each(text: (n: string, of: (name: string) => string) => string): string
 }
 
-export function stateLoop(N: number): StateLoop {
+/** Up to `unrolled` states are named variables, more are arrays. */
+export function stateLoop(N: number, unrolled: number): StateLoop {
   if (N <= unrolled) {
     return {
       declare: (name) =>
@@ -48,6 +47,7 @@ export function projectionText(
   name: 'B' | 'C',
   { operand, wide }: Binding,
   N: number,
+  unrolled: number,
 ): [string, (n: string) => string] {
   const base = isFixed(operand)
     ? `d * args.${name}_s0`
