@@ -171,13 +171,18 @@ function propagate(roots: readonly { tensor: Tensor; grad: Tensor }[], sink: Sin
     slots[target.output] = before ? addGradients(before, grad) : grad
   }
   const order = topologicalOrder(roots.flatMap(({ tensor }) => (tensor.edge ? [tensor.edge.node] : [])))
+  // A node must outlive the nodes that lead to it, though nobody else may hold it any more.
+  for (const node of order) node.retain()
   for (const { tensor, grad } of roots) deliver(tensor.edge ?? tensor, grad)
   const before = activeSink
   activeSink = sink
   try {
     for (const node of order) {
       const gradOutputs = pending.get(node)
-      if (!gradOutputs) continue
+      if (!gradOutputs) {
+        node.free()
+        continue
+      }
       pending.delete(node)
       const grads = node.run(gradOutputs)
       grads.forEach((grad, i) => {
@@ -190,6 +195,7 @@ function propagate(roots: readonly { tensor: Tensor; grad: Tensor }[], sink: Sin
     }
   } finally {
     activeSink = before
+    for (const node of order) node.release()
     for (const slots of pending.values()) for (const grad of slots) grad?.dispose()
   }
 }

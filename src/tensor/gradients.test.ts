@@ -262,5 +262,46 @@ check('checkpoint', {
     [3, 4],
     [4, 4],
   ],
-  run: (x, w) => T.checkpoint((a) => T.tanh(T.dropout(T.matmul(a, w), 0.3, T.defaultRandom())), [x], [w]),
+  run: (x, w) =>
+    T.withRandom(new T.RandomStream(5), () =>
+      T.checkpoint((a) => T.tanh(T.dropout(T.matmul(a, w), 0.3, T.defaultRandom())), [x], [w]),
+    ),
+})
+
+test('backward works after every intermediate handle has ended', () => {
+  T.scope(() => {
+    const x = leaf([3], [1, 2, 3])
+    const loss = T.scope(() => T.sum(T.scope(() => T.square(T.scope(() => T.exp(x))))))
+    const [g] = T.grad(loss, [x])
+    for (const [i, value] of backend.values(g).entries()) assert.ok(Math.abs(value - 2 * Math.exp(2 * (i + 1))) < 1e-9)
+  })
+})
+
+test('backward frees every saved tensor', () => {
+  const before = backend.memory().inUse
+  T.scope(() => {
+    const x = leaf([4, 4], values([4, 4], 1))
+    T.backward(T.sum(T.matmul(T.tanh(x), T.exp(x))))
+    x.dispose()
+  })
+  assert.equal(backend.memory().inUse, before)
+})
+
+test('a tape that is dropped without backward frees what it saved', () => {
+  const before = backend.memory().inUse
+  T.scope(() => {
+    const x = leaf([4, 4], values([4, 4], 1))
+    T.sum(T.matmul(T.tanh(x), T.exp(x)))
+    x.dispose()
+  })
+  assert.equal(backend.memory().inUse, before)
+})
+
+test('a tensor changed in place after it was saved is caught', () => {
+  T.scope(() => {
+    const x = leaf([3], [1, 2, 3])
+    const loss = T.sum(T.square(x))
+    x.storage.version++
+    assert.throws(() => T.backward(loss), /changed in place/)
+  })
 })

@@ -1,6 +1,10 @@
 // Every command, in the order in which --help lists them.
 import type { CliCommand } from '../command.js'
 import { doctor } from './doctor.js'
+import { evaluate } from './eval.js'
+import { generate } from './generate.js'
+import { info } from './info.js'
 import { papers } from './papers.js'
+import { train } from './train.js'
 
-export const commands: readonly CliCommand[] = [papers, doctor]
+export const commands: readonly CliCommand[] = [train, generate, evaluate, info, papers, doctor]

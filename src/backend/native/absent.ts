@@ -1,0 +1,7 @@
+// Stands for the native backend where there is no Node.
+import { DeviceError } from '../../errors.js'
+import type { Backend } from '../types.js'
+
+export function openNative(): Backend {
+  throw new DeviceError('native: the native device needs Node; use wasm or webgpu here')
+}

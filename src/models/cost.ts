@@ -1,0 +1,44 @@
+// What a model costs: floating-point operations and state updates, counted on the operations that run (on the meta
+// device), and memory. One multiply-add counts as two operations, one scan update as nine (as the specifications count).
+
+import type { KernelName } from '../backend/kernels.js'
+import { MetaBackend } from '../backend/meta.js'
+import type { Operation } from '../backend/types.js'
+
+export interface Cost {
+  /** Floating-point operations of one forward pass. */
+  flops: number
+  /** Scan updates of one forward pass: B L D N. */
+  stateUpdates: number
+  /** Operations enqueued. */
+  kernelCalls: number
+  /** Most bytes that tensors held at once, weights included. */
+  peakBytes: number
+}
+
+type Counter = (shapes: readonly (readonly number[])[]) => { flops: number; stateUpdates?: number }
+const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
+
+/** Kernels whose arithmetic counts by the field's convention; element-wise work does not. Shapes are in operand order. */
+const counters: Partial<Record<KernelName, Counter>> = {
+  // K is what a has beside its rows.
+  gemm: ([a, , , out]) => ({ flops: 2 * size(out) * ((a[1] * a[2]) / out[1]) }),
+  causalConv1d: ([input, weight]) => ({ flops: 2 * size(input) * weight[2] }),
+  selectiveScan: ([u, , A]) => ({ flops: 9 * size(u) * A[1], stateUpdates: size(u) * A[1] }),
+  // Scores and weighted sums over every key; causal attention does half of it and is counted so.
+  attention: ([q, k]) => ({ flops: 4 * size(q) * k[1] }),
+}
+
+/** Runs `forward` on a meta device and counts what it enqueues. */
+export function countCost(forward: (backend: MetaBackend) => void): Cost {
+  const cost = { flops: 0, stateUpdates: 0, kernelCalls: 0, peakBytes: 0 }
+  const backend = new MetaBackend(({ kernel, operands, numbers }: Operation) => {
+    const counted = counters[kernel]?.(operands.map((operand) => operand?.shape ?? []))
+    if (!counted) return
+    const causal = kernel === 'attention' && numbers[1] === 1
+    cost.flops += causal ? counted.flops / 2 : counted.flops
+    cost.stateUpdates += counted.stateUpdates ?? 0
+  })
+  forward(backend)
+  return { ...cost, kernelCalls: backend.operationCount, peakBytes: backend.peakBytes }
+}
