@@ -12,24 +12,15 @@ const compiler = spawnSync('g++', ['--version']).status === 0
 
 /** Kernels that the native backend does not have yet. */
 const absentNatively: readonly KernelName[] = [
-  'reduce',
   'rmsNorm',
   'layerNorm',
   'rmsNormGrad',
   'layerNormGrad',
-  'crossEntropy',
-  'gather',
-  'scatterAdd',
   'causalConv1d',
   'causalConv1dGrad',
   'attention',
   'attentionGrad',
   'rotary',
-  'gatedActivation',
-  'gatedActivationGrad',
-  'adamW',
-  'random',
-  'dropout',
 ]
 
 /** A reference whose operations pass through `change` first. */
