@@ -5,6 +5,7 @@ import { evaluate } from './eval.js'
 import { generate } from './generate.js'
 import { info } from './info.js'
 import { papers } from './papers.js'
+import { run } from './run.js'
 import { train } from './train.js'
 
-export const commands: readonly CliCommand[] = [train, generate, evaluate, info, papers, doctor]
+export const commands: readonly CliCommand[] = [train, generate, evaluate, info, run, papers, doctor]
