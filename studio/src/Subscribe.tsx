@@ -42,7 +42,7 @@ export function Subscribe() {
       <button type="submit" disabled={busy.value}>
         Subscribe
       </button>
-      <p role="status" class={failed.value ? 'failed' : ''}>
+      <p role="status" class={failed.value ? 'subscribe-answer failed' : 'subscribe-answer'}>
         {said.value}
       </p>
     </form>

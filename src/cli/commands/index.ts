@@ -1,11 +1,12 @@
 // Every command, in the order in which --help lists them.
 import type { CliCommand } from '../command.js'
+import { digest } from './digest.js'
 import { doctor } from './doctor.js'
 import { evaluate } from './eval.js'
 import { generate } from './generate.js'
 import { info } from './info.js'
 import { papers } from './papers.js'
-import { run } from './run.js'
+import { studio } from './studio.js'
 import { train } from './train.js'
 
-export const commands: readonly CliCommand[] = [train, generate, evaluate, info, run, papers, doctor]
+export const commands: readonly CliCommand[] = [train, generate, evaluate, info, papers, studio, digest, doctor]
