@@ -1,15 +1,18 @@
 // Matrix multiplication: register tiles over workgroup memory, all transposes, batched, with bias and activation. Small
-// outputs with a long inner axis are split along it, and the parts summed in a fixed order.
+// outputs with a long inner axis are split along it, and the parts summed in a fixed order; few rows have a form of
+// their own.
 import { activations } from '../kernels.js'
 import type { Operand } from '../types.js'
 import { elementwise } from './elementwise.wgsl.js'
 import { depth, type GemmForm, type Tile, tiledInvocations, tiledText } from './gemmText.wgsl.js'
+import { thinInvocations, thinText } from './gemmThin.wgsl.js'
 import {
   alignedByFour,
   ceilDiv,
   dispatchLayers,
   type Encoder,
   type Launcher,
+  linearGrid,
   present,
   read,
   update,
@@ -27,15 +30,19 @@ function tileFor(M: number, N: number, batch: number, filling: number): Tile {
   return [large, medium].find((tile) => M >= tile.rows && N >= tile.columns && groups(tile) >= enough) ?? small
 }
 
+/** Outputs so small that a tile would be mostly empty. */
+const isThin = (M: number, N: number) => M <= 4 || N <= 4 || M * N <= 256
+
 export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) => {
   const { alpha, accumulate, activation } = numbers
-  const { traits } = launcher
+  const { fillingInvocations, cheapBarriers } = launcher.traits
   const [batch, M, N] = out.shape
   const K = numbers.transposeA ? a.shape[1] : a.shape[2]
-  const tile = tileFor(M, N, batch, traits.fillingInvocations)
+  const thin = isThin(M, N)
+  const tile = tileFor(M, N, batch, fillingInvocations)
   const grid = [ceilDiv(N, tile.columns), ceilDiv(M, tile.rows)]
-  const wanted = traits.fillingInvocations / tiledInvocations / (grid[0] * grid[1] * batch)
-  const splits = Math.max(1, Math.min(Math.floor(wanted), Math.floor(K / 256), 64))
+  const wanted = fillingInvocations / tiledInvocations / (grid[0] * grid[1] * batch)
+  const splits = thin ? 1 : Math.max(1, Math.min(Math.floor(wanted), Math.floor(K / 256), 64))
   const split = splits > 1
   const name = activations[activation]
   const scaled = (x: string) => `${x} * args.alpha`
@@ -50,9 +57,9 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
       return activationText[name](`(${scaled(x)}${bias ? ' + bias_get(column)' : ''})`)
     },
   }
+  const key = `${+form.transposeA}${+form.transposeB}${+form.wideA}${+form.wideB}.${accumulate}.${name}`
   const target = split ? launcher.scratch('float32', [splits * batch, M, N]) : out
-  dispatchLayers(launcher, {
-    label: `gemm.${tile.rows}.${split}.${Object.values(form).slice(0, 4).map(Number).join('')}.${accumulate}.${name}`,
+  const work = {
     bindings: present({
       a: read(a, form.wideA),
       b: read(b, form.wideB),
@@ -73,6 +80,20 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
       out_row: target.strides[1],
     },
     floats: { alpha },
+  }
+  if (thin) {
+    const lanes = cheapBarriers && K >= 64 ? Math.min(thinInvocations, K >= 512 ? 32 : 8) : 1
+    launcher.dispatch({
+      ...work,
+      label: `gemm.thin${lanes}.${key}`,
+      code: () => thinText(lanes, form),
+      workgroups: linearGrid(ceilDiv(batch * M * N * lanes, thinInvocations)),
+    })
+    return
+  }
+  dispatchLayers(launcher, {
+    ...work,
+    label: `gemm.${tile.rows}.${split}.${key}`,
     code: () => tiledText(tile, form),
     workgroups: [grid[0], grid[1], batch * splits],
   })

@@ -10,6 +10,8 @@ export interface WebGpuOptions {
   readonly maxBindings?: number
   /** Invocations that fill the device; kernels with fewer split their work. Default: 65,536, or 64 on a software adapter. */
   readonly fillingInvocations?: number
+  /** May invocations share rows of a reduction? Default: on a GPU. */
+  readonly cheapBarriers?: boolean
 }
 
 interface DawnModule {
@@ -34,8 +36,8 @@ async function implementation(): Promise<GPU> {
   }
 }
 
-const gpuTraits = { fillingInvocations: 65536, unrolledStates: 16 }
-const softwareTraits = { fillingInvocations: 64, unrolledStates: 0 }
+const gpuTraits = { fillingInvocations: 65536, unrolledStates: 16, cheapBarriers: true }
+const softwareTraits = { fillingInvocations: 64, unrolledStates: 0, cheapBarriers: false }
 const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query'] as const
 
 /** Opens the fastest adapter. Throws DeviceError where there is none. */
@@ -62,5 +64,6 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<Backend> 
   const name = [info.vendor, info.architecture, info.description].filter(Boolean).join(' ')
   const traits = { ...(software ? softwareTraits : gpuTraits) }
   if (options.fillingInvocations) traits.fillingInvocations = options.fillingInvocations
+  if (options.cheapBarriers !== undefined) traits.cheapBarriers = options.cheapBarriers
   return new WebGpuBackend(gpu, device, `${name || 'GPU'}${software ? ' (software)' : ''}`, maxBindings, traits)
 }

@@ -20,6 +20,8 @@ export interface DeviceTraits {
   readonly fillingInvocations: number
   /** States of a scan that are named variables in the text; a software adapter compiles loops faster and runs them as fast. */
   readonly unrolledStates: number
+  /** May a workgroup share a row? Not where barriers are emulated: there an invocation takes a row alone. */
+  readonly cheapBarriers: boolean
 }
 
 export type Encoder<K extends KernelName> = (launcher: Launcher, operands: OperandsOf<K>, numbers: NumbersOf<K>) => void

@@ -1,14 +1,14 @@
 // Cross-entropy of logits and its gradient in one kernel: a workgroup a row.
 import { kernelCode } from './errorCodes.js'
-import { type Encoder, linearEntry, linearGrid, present, read, strideFields, write } from './launcher.js'
+import { type Encoder, present, read, strideFields, write } from './launcher.js'
 import { nanSafe } from './math.wgsl.js'
-import { groupReductions, lowest, rowInvocations } from './rows.wgsl.js'
+import { groupReductions, lowest, rowEntry, rowGrid, rowLanes } from './rows.wgsl.js'
 
 export const crossEntropy: Encoder<'crossEntropy'> = (launcher, operands, numbers) => {
   const { logits, targets, classWeights, rowScale, loss, gradLogits } = operands
   const { ignoreIndex, labelSmoothing, scale } = numbers
   const [rows, V] = logits.shape
-  const lanes = rowInvocations(V)
+  const lanes = rowLanes(launcher.traits, rows, V)
   const bindings = present({
     x: read(logits),
     targets: read(targets),
@@ -33,7 +33,7 @@ export const crossEntropy: Encoder<'crossEntropy'> = (launcher, operands, number
     },
     floats: { smoothing: labelSmoothing, scale },
     code: () => `${nanSafe}${groupReductions(lanes)}
-${linearEntry(lanes)}
+${rowEntry(lanes)}
   if (group >= args.row_count) { return; }
   let x_0 = group * args.x_s0;
   let target_ = targets_get(group * args.targets_step);
@@ -71,6 +71,6 @@ ${linearEntry(lanes)}
       : ''
   }
 }`,
-    workgroups: linearGrid(rows),
+    workgroups: rowGrid(rows, lanes),
   })
 }

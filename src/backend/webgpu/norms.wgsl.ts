@@ -1,19 +1,9 @@
 // RMSNorm and LayerNorm with the residual added on the way in, and their gradients: a workgroup a row; the gradients of
 // weight and bias are column sums in two stages.
 import type { Operand } from '../types.js'
-import {
-  ceilDiv,
-  type Encoder,
-  type Launcher,
-  linearEntry,
-  linearGrid,
-  present,
-  read,
-  strideFields,
-  write,
-} from './launcher.js'
+import { ceilDiv, type Encoder, type Launcher, present, read, strideFields, write } from './launcher.js'
 import { sumParts } from './reduce.wgsl.js'
-import { groupReductions, rowInvocations } from './rows.wgsl.js'
+import { groupReductions, rowEntry, rowGrid, rowLanes } from './rows.wgsl.js'
 
 type Forward = Parameters<Encoder<'layerNorm'>>[1]
 type Backward = Omit<Parameters<Encoder<'layerNormGrad'>>[1], 'mean'> & { readonly mean?: Operand | null }
@@ -26,7 +16,7 @@ export const layerNormGrad: Encoder<'layerNormGrad'> = (launcher, operands) => g
 function normalize(launcher: Launcher, operands: Forward, eps: number, centred: boolean): void {
   const { input, residual, weight, bias, out, sum, mean, rstd } = operands
   const [rows, n] = input.shape
-  const lanes = rowInvocations(n)
+  const lanes = rowLanes(launcher.traits, rows, n)
   const bindings = present({
     x: read(input),
     residual: residual && read(residual),
@@ -45,7 +35,7 @@ function normalize(launcher: Launcher, operands: Forward, eps: number, centred: 
     integers: { ...strideFields(bindings), rows, n },
     floats: { eps, scale: 1 / n },
     code: () => `${groupReductions(lanes)}
-${linearEntry(lanes)}
+${rowEntry(lanes)}
   if (group >= args.rows) { return; }
   var total = 0.0;
   ${centred ? `${each('total += v;')} let centre = groupSum(total, lane) * args.scale; total = 0.0;` : 'let centre = 0.0;'}
@@ -55,14 +45,14 @@ ${linearEntry(lanes)}
     out_set(group * args.out_s0 + i, (v - centre) * scale${weight ? ' * weight_get(i)' : ''}${bias ? ' + bias_get(i)' : ''});`)}
   if (lane == 0u) { ${rstd ? 'rstd_set(group, scale);' : ''} ${mean ? 'mean_set(group, centre);' : ''} }
 }`,
-    workgroups: linearGrid(rows),
+    workgroups: rowGrid(rows, lanes),
   })
 }
 
 function gradient(launcher: Launcher, operands: Backward): void {
   const { input, weight, mean, rstd, gradOut, gradSum, gradIn, gradWeight, gradBias } = operands
   const [rows, n] = input.shape
-  const lanes = rowInvocations(n)
+  const lanes = rowLanes(launcher.traits, rows, n)
   const bindings = present({
     x: read(input),
     weight: weight && read(weight),
@@ -82,7 +72,7 @@ function gradient(launcher: Launcher, operands: Backward): void {
     integers: { ...strideFields(bindings), rows, n },
     floats: { scale: 1 / n },
     code: () => `${groupReductions(lanes)}
-${linearEntry(lanes)}
+${rowEntry(lanes)}
   if (group >= args.rows) { return; }
   let centre = ${mean ? 'mean_get(group)' : '0.0'};
   let scale = rstd_get(group);
@@ -93,7 +83,7 @@ ${linearEntry(lanes)}
   ${mean ? 'total = groupSum(total, lane) * args.scale;' : 'total = 0.0;'}
   ${each(`out_set(group * args.out_s0 + i, scale * (g - total - normal * dot)${gradSum ? ' + gradSum_get(group * args.gradSum_s0 + i)' : ''});`)}
 }`,
-    workgroups: linearGrid(rows),
+    workgroups: rowGrid(rows, lanes),
   })
   if (gradWeight || gradBias) parameterGradients(launcher, operands)
 }

@@ -6,7 +6,7 @@ import type { Operand } from '../types.js'
 import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, read, write } from './launcher.js'
 import { nanSafe } from './math.wgsl.js'
 import { isFloat } from './program.js'
-import { groupReductions, rowInvocations } from './rows.wgsl.js'
+import { groupReductions, rowLanes } from './rows.wgsl.js'
 
 /** The statement that takes in a value v, and the reduction that joins partial results. */
 const combining: Readonly<Record<string, { text: string; join: Reduction }>> = {
@@ -32,7 +32,7 @@ export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction 
   const [rows, n, inner] = input.shape
   const arg = name === 'argmax' || name === 'argmin'
   const byRow = inner === 1 && !arg
-  const width = byRow ? rowInvocations(n) : 1
+  const width = byRow ? rowLanes(launcher.traits, rows, n) : 1
   const busy = rows * inner * width
   const wanted = Math.min(
     Math.floor(launcher.traits.fillingInvocations / busy),
@@ -43,19 +43,20 @@ export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction 
   const parts = arg || wanted < 2 ? 1 : ceilDiv(n, ceilDiv(n, wanted))
   const scale = name === 'mean' ? 1 / n : 1
   if (parts === 1) {
-    reduceParts(launcher, name, input, out, 1, byRow, scale)
+    reduceParts(launcher, name, input, out, 1, width, scale)
     return
   }
   const partial = launcher.scratch('float32', [rows, parts, inner])
-  reduceParts(launcher, name, input, partial, parts, byRow, scale)
-  reduceParts(launcher, combining[name].join, partial, out, 1, byRow, 1)
+  reduceParts(launcher, name, input, partial, parts, width, scale)
+  const joinWidth = byRow ? rowLanes(launcher.traits, rows, parts) : 1
+  reduceParts(launcher, combining[name].join, partial, out, 1, joinWidth, 1)
 }
 
 /** parts (S, n) summed over S into out (n), float32 or what `out` holds. */
 export function sumParts(launcher: Launcher, parts: Operand, out: Operand): void {
   const [count, n] = parts.shape
   const columns = { ...parts, shape: [1, count, n], strides: [0, parts.strides[0], 1] }
-  reduceParts(launcher, 'sum', columns, out, 1, false, 1)
+  reduceParts(launcher, 'sum', columns, out, 1, 1, 1)
 }
 
 function reduceParts(
@@ -64,11 +65,13 @@ function reduceParts(
   input: Operand,
   out: Operand,
   parts: number,
-  byRow: boolean,
+  /** Invocations that share a row; 1 gives an invocation a column. */
+  width: number,
   scale: number,
 ): void {
   const [rows, n, inner] = input.shape
-  const lanes = byRow ? rowInvocations(n) : 64
+  const byRow = width > 1
+  const lanes = byRow ? width : 64
   const items = rows * parts * (byRow ? 1 : inner)
   launcher.dispatch({
     label: `reduce.${name}.${byRow}.${lanes}`,

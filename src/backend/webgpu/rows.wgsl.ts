@@ -1,17 +1,34 @@
 // Reductions over a workgroup, and the kernels that give each row a workgroup: softmax and its gradient.
-import { type Encoder, linearEntry, linearGrid, read, write } from './launcher.js'
+import { ceilDiv, type DeviceTraits, type Encoder, linearEntry, linearGrid, read, write } from './launcher.js'
 import { nanSafe } from './math.wgsl.js'
 
-/** Invocations for rows of n elements. */
-export const rowInvocations = (n: number) => (n <= 256 ? 64 : 256)
+const aloneInvocations = 64
+
+/** Invocations that share a row of n elements; 1 where a row is short, or where sharing costs more than it saves. */
+export function rowLanes({ cheapBarriers }: DeviceTraits, rows: number, n: number): number {
+  if (n <= 32 || (!cheapBarriers && rows >= 16)) return 1
+  return n <= 256 ? 64 : 256
+}
+
+/** The grid of `rows` rows, and the entry point that gives each its `group` and `lane`. */
+export const rowGrid = (rows: number, lanes: number) => linearGrid(lanes === 1 ? ceilDiv(rows, aloneInvocations) : rows)
+export const rowEntry = (lanes: number) =>
+  lanes === 1
+    ? `@compute @workgroup_size(${aloneInvocations}) fn main(@builtin(local_invocation_index) member: u32, @builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+  let lane = 0u;
+  let group = (wid.x + wid.y * grid.x) * ${aloneInvocations}u + member;`
+    : linearEntry(lanes)
 
 /** groupSum and groupMax: the same value in every invocation; all of the workgroup must call them. */
-export const groupReductions = (invocations: number) => `
-var<workgroup> groupValues: array<f32, ${invocations}>;
+export const groupReductions = (lanes: number) =>
+  lanes === 1
+    ? 'fn groupSum(v: f32, lane: u32) -> f32 { return v; } fn groupMax(v: f32, lane: u32) -> f32 { return v; }'
+    : `
+var<workgroup> groupValues: array<f32, ${lanes}>;
 fn groupSum(v: f32, lane: u32) -> f32 {
   groupValues[lane] = v;
   workgroupBarrier();
-  for (var half = ${invocations / 2}u; half > 0u; half >>= 1u) {
+  for (var half = ${lanes / 2}u; half > 0u; half >>= 1u) {
     if (lane < half) { groupValues[lane] += groupValues[lane + half]; }
     workgroupBarrier();
   }
@@ -22,7 +39,7 @@ fn groupSum(v: f32, lane: u32) -> f32 {
 fn groupMax(v: f32, lane: u32) -> f32 {
   groupValues[lane] = v;
   workgroupBarrier();
-  for (var half = ${invocations / 2}u; half > 0u; half >>= 1u) {
+  for (var half = ${lanes / 2}u; half > 0u; half >>= 1u) {
     if (lane < half) { let other = groupValues[lane + half]; if (other > groupValues[lane]) { groupValues[lane] = other; } }
     workgroupBarrier();
   }
@@ -36,13 +53,13 @@ export const lowest = '-3.4e38'
 
 export const softmax: Encoder<'softmax'> = (launcher, { input, out }, { log }) => {
   const [rows, n] = input.shape
-  const lanes = rowInvocations(n)
+  const lanes = rowLanes(launcher.traits, rows, n)
   launcher.dispatch({
     label: `softmax.${log}.${lanes}`,
     bindings: { x: read(input), out: write(out) },
     integers: { rows, n, x_s0: input.strides[0], out_s0: out.strides[0] },
     code: () => `${nanSafe}${groupReductions(lanes)}
-${linearEntry(lanes)}
+${rowEntry(lanes)}
   let x_0 = group * args.x_s0;
   let out_0 = group * args.out_s0;
   if (group >= args.rows) { return; }
@@ -58,19 +75,19 @@ ${linearEntry(lanes)}
     out_set(out_0 + i, ${log ? 'v - logTotal' : 'expOf(v) * scale'});
   }
 }`,
-    workgroups: linearGrid(rows),
+    workgroups: rowGrid(rows, lanes),
   })
 }
 
 export const softmaxGrad: Encoder<'softmaxGrad'> = (launcher, { output, gradOut, gradIn }, { log }) => {
   const [rows, n] = output.shape
-  const lanes = rowInvocations(n)
+  const lanes = rowLanes(launcher.traits, rows, n)
   launcher.dispatch({
     label: `softmaxGrad.${log}.${lanes}`,
     bindings: { y: read(output), g: read(gradOut), out: write(gradIn) },
     integers: { rows, n, y_s0: output.strides[0], g_s0: gradOut.strides[0], out_s0: gradIn.strides[0] },
     code: () => `${nanSafe}${groupReductions(lanes)}
-${linearEntry(lanes)}
+${rowEntry(lanes)}
   if (group >= args.rows) { return; }
   let y_0 = group * args.y_s0;
   let g_0 = group * args.g_s0;
@@ -83,6 +100,6 @@ ${linearEntry(lanes)}
     out_set(group * args.out_s0 + i, ${log ? 'g - expOf(y) * total' : 'y * (g - total)'});
   }
 }`,
-    workgroups: linearGrid(rows),
+    workgroups: rowGrid(rows, lanes),
   })
 }
