@@ -102,7 +102,9 @@ function readMail(from: string, to: string, raw: string): TakenMail {
       }),
   )
   const body = rest.join('\r\n\r\n')
-  const part = /Content-Type: text\/plain[\s\S]*?\r\n\r\n([\s\S]*?)(?:\r\n--|$)/.exec(raw)?.[1] ?? body
+  const boundary = /boundary="([^"]+)"/.exec(head)?.[1]
+  const parts = boundary === undefined ? [body] : body.split(`--${boundary}`)
+  const part = parts.find((each) => each.includes('text/plain'))?.replace(/^[\s\S]*?\r\n\r\n/, '') ?? body
   return { from, to, headers, raw, text: unquoted(part) }
 }
 
