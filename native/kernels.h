@@ -6,7 +6,9 @@
 #define MK_KERNELS(X)                                          \
   X(fill) X(copy) X(unary) X(unaryGrad) X(binary) X(select)    \
   X(axpby)                                                     \
-  X(softmax) X(softmaxGrad)                                    \
+  X(reduce) X(softmax) X(softmaxGrad) X(crossEntropy)          \
+  X(gather) X(scatterAdd) X(adamW) X(random) X(dropout)        \
+  X(gatedActivation) X(gatedActivationGrad)                    \
   X(gemm) X(benchGemmPeak)                                     \
   X(selectiveScan) X(selectiveScanGrad)                        \
   X(causalConv1d) X(causalConv1dGrad)                          \

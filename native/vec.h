@@ -319,13 +319,8 @@ static inline vf normalCdf(vf x) {
   return choose(a < splat(1.0f), 0.5f + 0.5f * erfNear(z), choose(z < vf{}, tail, 1.0f - tail));
 }
 
-/// sin and cos of x (radians), reduced in double precision; accurate for |x| up to about 1e8.
-static inline void sincos(vf x, vf& sine, vf& cosine) {
-  const vd wide = __builtin_convertvector(x, vd);
-  const vd turns = wide * 0.63661977236758134308;
-  const vd rounded = (turns + 6755399441055744.0) - 6755399441055744.0;
-  const vf f = __builtin_convertvector(wide - rounded * 1.57079632679489661923, vf);
-  const vi quadrant = __builtin_convertvector(rounded - 4.0 * ((rounded * 0.25 + 6755399441055744.0) - 6755399441055744.0), vi) & 3;
+/// sin and cos of f + quadrant * pi / 2, |f| <= pi / 4.
+static inline void sincosReduced(vf f, vi quadrant, vf& sine, vf& cosine) {
   const vf s = f * f;
   vf p = fma(s, splat(-1.9515295891e-4f), splat(8.3321608736e-3f));
   p = fma(p, s, splat(-1.6666654611e-1f));
@@ -338,6 +333,16 @@ static inline void sincos(vf x, vf& sine, vf& cosine) {
   const vi negCos = ((quadrant + 1) & 2) << 30;
   sine = unbits(bits(choose(swap, c, sn)) ^ negSin);
   cosine = unbits(bits(choose(swap, sn, c)) ^ negCos);
+}
+
+/// sin and cos of x (radians), reduced in double precision; accurate for |x| up to about 1e8.
+static inline void sincos(vf x, vf& sine, vf& cosine) {
+  const vd wide = __builtin_convertvector(x, vd);
+  const vd turns = wide * 0.63661977236758134308;
+  const vd rounded = (turns + 6755399441055744.0) - 6755399441055744.0;
+  const vf f = __builtin_convertvector(wide - rounded * 1.57079632679489661923, vf);
+  const vi quadrant = __builtin_convertvector(rounded - 4.0 * ((rounded * 0.25 + 6755399441055744.0) - 6755399441055744.0), vi) & 3;
+  sincosReduced(f, quadrant, sine, cosine);
 }
 
 /// x^y with the signs and special cases of C's powf; relative error grows as |y log x| * 6e-8.

@@ -19,32 +19,23 @@ static inline void forRows(const Args& args, i64 rows, i64 n, Body&& body) {
   });
 }
 
-/// Elements that one accumulator takes before it is added to the total: keeps the rounding error of long sums small.
-constexpr i64 SUM_BLOCK = 4096;
-
-/// Sum of f(x, y) over n elements, by four accumulators and blocks, so that the order depends on n alone.
+/// Sum of f(x, y) over n elements, in double, since long sums cancel; the order depends on n alone.
 template <class F>
 static inline float rowSum(const float* x, const float* y, i64 n, F&& f) {
-  float total = 0;
-  for (i64 start = 0; start < n; start += SUM_BLOCK) {
-    const i64 end = least(n, start + SUM_BLOCK);
-    vf a = {}, b = {}, c = {}, d = {};
-    i64 i = start;
-    for (; i + 4 * W <= end; i += 4 * W) {
-      a += f(load(x + i), load(y + i));
-      b += f(load(x + i + W), load(y + i + W));
-      c += f(load(x + i + 2 * W), load(y + i + 2 * W));
-      d += f(load(x + i + 3 * W), load(y + i + 3 * W));
-    }
-    for (; i + W <= end; i += W) a += f(load(x + i), load(y + i));
-    float rest = 0;
-    if (i < end) {
-      const vf last = f(loadPart<F32>(x + i, end - i), loadPart<F32>(y + i, end - i));
-      for (i64 k = 0; k < end - i; k++) rest += last[k];
-    }
-    total += sum((a + b) + (c + d)) + rest;
+  vd a = {}, b = {};
+  i64 i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    a += __builtin_convertvector(f(load(x + i), load(y + i)), vd);
+    b += __builtin_convertvector(f(load(x + i + W), load(y + i + W)), vd);
   }
-  return total;
+  for (; i < n; i += W) {
+    const vf last = f(loadUpTo<F32>(x + i, n - i), loadUpTo<F32>(y + i, n - i));
+    for (i64 k = 0; k < W && i + k < n; k++) a[k] += (double)last[k];
+  }
+  a += b;
+  double total = 0;
+  for (int k = 0; k < W; k++) total += a[k];
+  return (float)total;
 }
 template <class F>
 static inline float rowSum(const float* x, i64 n, F&& f) {

@@ -117,6 +117,8 @@ struct Run {
   i32 dtype[N];
   i64 stride[N];
   i64 count;
+  /// Position of the first element in row-major order.
+  i64 first;
   char* at(int operand, i64 i) const { return data[operand] + i * stride[operand] * elementBytes(dtype[operand]); }
 };
 
@@ -177,6 +179,7 @@ struct Strided {
           offset[k] = start * run.stride[k];
         }
         i64 row = unit / pieces;
+        run.first = row * n + start;
         for (int axis = rank - 2; axis >= 0; axis--) {
           const i64 i = row % dim[axis];
           row /= dim[axis];

@@ -300,6 +300,13 @@ export const signatures = Object.fromEntries(
   ]),
 ) as unknown as Readonly<Record<KernelName, Signature>>
 
+/** A record keeps what an operand was when it was enqueued: the tensor behind it may end before a capture is replayed. */
+function plain(operand: Operand | null | undefined): Operand | null {
+  if (!operand) return null
+  const { buffer, offset, dtype, shape, strides } = operand
+  return { buffer, offset, dtype, shape, strides }
+}
+
 /** Enqueues one kernel with named operands and numbers. */
 export function launch<K extends KernelName>(
   backend: Backend,
@@ -312,7 +319,7 @@ export function launch<K extends KernelName>(
   const byNumber = numbers as Record<string, number>
   backend.enqueue({
     kernel,
-    operands: operandNames.map((name) => byOperand[name] ?? null),
+    operands: operandNames.map((name) => plain(byOperand[name])),
     numbers: numberNames.map((name) => byNumber[name]),
   })
 }

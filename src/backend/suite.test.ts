@@ -11,26 +11,7 @@ import type { Backend, Operation } from './types.js'
 const compiler = spawnSync('g++', ['--version']).status === 0
 
 /** Kernels that the native backend does not have yet. */
-const absentNatively: readonly KernelName[] = [
-  'reduce',
-  'rmsNorm',
-  'layerNorm',
-  'rmsNormGrad',
-  'layerNormGrad',
-  'crossEntropy',
-  'gather',
-  'scatterAdd',
-  'causalConv1d',
-  'causalConv1dGrad',
-  'attention',
-  'attentionGrad',
-  'rotary',
-  'gatedActivation',
-  'gatedActivationGrad',
-  'adamW',
-  'random',
-  'dropout',
-]
+const absentNatively: readonly KernelName[] = ['attention', 'attentionGrad', 'rotary']
 
 /** A reference whose operations pass through `change` first. */
 function altered(change: (operation: Operation, backend: ReferenceBackend) => void): Backend {

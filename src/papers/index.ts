@@ -73,6 +73,7 @@ export const papers: readonly Paper[] = [
     domain: 'language',
     authors: 2,
     date: '2023-12-01',
+    load: () => import('./mamba/index.js'),
   },
   {
     number: 8,

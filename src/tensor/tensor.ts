@@ -97,8 +97,12 @@ export class Tensor implements Operand, Disposable {
     return true
   }
 
-  /** A second handle on the same memory: another view, without gradient history. */
-  view(shape = this.shape, strides = this.strides, offset = this.offset): Tensor {
+  /** A second handle on the same memory, without gradient history; another shape is dense unless strides are given. */
+  view(
+    shape = this.shape,
+    strides = shape === this.shape ? this.strides : contiguousStrides(shape),
+    offset = this.offset,
+  ): Tensor {
     void this.buffer
     return new Tensor(this.storage.retain(), this.dtype, shape, strides, offset)
   }

@@ -6,7 +6,8 @@ import { evaluate } from './eval.js'
 import { generate } from './generate.js'
 import { info } from './info.js'
 import { papers } from './papers.js'
+import { run } from './run.js'
 import { studio } from './studio.js'
 import { train } from './train.js'
 
-export const commands: readonly CliCommand[] = [train, generate, evaluate, info, papers, studio, digest, doctor]
+export const commands: readonly CliCommand[] = [train, generate, evaluate, info, run, papers, studio, digest, doctor]

@@ -1,0 +1,116 @@
+// Single operators under PyTorch's names and layouts, for the recorded operator cases. A table: a line is an operator.
+import { MambakitError } from '../errors.js'
+import * as T from '../tensor/index.js'
+import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from './case.js'
+
+type Arguments = Readonly<Record<string, unknown>>
+type Operator = (given: CaseInputs, args: Arguments) => T.Tensor | Record<string, T.Tensor>
+
+const optional = ({ inputs }: CaseInputs, name: string) => inputs.get(name) ?? null
+const elementwise =
+  (apply: (x: T.Tensor, args: Arguments) => T.Tensor): Operator =>
+  (given, args) =>
+    apply(required(given, 'input'), args)
+
+/** Class axis last: (N, C, ...) -> (N, ..., C). */
+function classesLast(x: T.Tensor): T.Tensor {
+  return x.rank <= 2 ? x : T.permute(x, [0, ...Array.from({ length: x.rank - 2 }, (_, i) => i + 2), 1])
+}
+
+function crossEntropy(given: CaseInputs, args: Arguments): T.Tensor {
+  const logits = classesLast(required(given, 'input'))
+  const target = required(given, 'target')
+  const classWeights = optional(given, 'weight')
+  const reduction = args.reduction as 'mean' | 'sum' | 'none'
+  const labelSmoothing = (args.label_smoothing as number | undefined) ?? 0
+  if (target.dtype === 'int32')
+    return T.crossEntropy(logits, target, {
+      classWeights,
+      reduction,
+      labelSmoothing,
+      ignoreIndex: (args.ignore_index as number | undefined) ?? -100,
+    })
+  // Probabilities as targets: mixed with the uniform distribution, the mean taken over the batch.
+  const classes = logits.shape[logits.rank - 1]
+  const mixed = T.affine(target, 1 - labelSmoothing, labelSmoothing / classes)
+  const weighted = classWeights ? T.mul(mixed, classWeights) : mixed
+  const losses = T.neg(T.sum(T.mul(T.logSoftmax(logits), weighted), { axis: -1 }))
+  return reduction === 'none' ? losses : reduction === 'sum' ? T.sum(losses) : T.mean(losses)
+}
+
+function attention(given: CaseInputs, args: Arguments): T.Tensor {
+  const [q, k, v] = ['query', 'key', 'value'].map((name) => required(given, name))
+  const scale = args.scale as number
+  const mask = optional(given, 'attn_mask')
+  if (mask) return T.maskedAttention(q, k, v, mask, scale)
+  const causal = args.is_causal === true
+  if (q.shape[3] !== v.shape[3]) {
+    const scores = T.matmul(q, k, { transposeB: true, scale })
+    return T.matmul(T.softmax(scores), v)
+  }
+  const headsThird = (x: T.Tensor) => T.permute(x, [0, 2, 1, 3])
+  return headsThird(T.attention(headsThird(q), headsThird(k), headsThird(v), { scale, causal }))
+}
+
+function layerNorm(given: CaseInputs, args: Arguments): T.Tensor {
+  const input = required(given, 'input')
+  const axes = (args.normalized_shape as number[]).length
+  const lead = input.shape.slice(0, input.rank - axes)
+  const flat = (x: T.Tensor | null) => x && T.reshape(x, [-1])
+  const rows = T.reshape(input, [...lead, -1])
+  const normalized = T.layerNorm(rows, {
+    weight: flat(optional(given, 'weight')),
+    bias: flat(optional(given, 'bias')),
+    eps: args.eps as number,
+  })
+  return T.reshape(normalized, input.shape)
+}
+
+/** Only what our mixers use: depth-wise, causal, stride 1. */
+function conv1d(given: CaseInputs, args: Arguments): T.Tensor {
+  const input = required(given, 'input')
+  const weight = required(given, 'weight')
+  const [channels, width] = [input.shape[1], weight.shape[2]]
+  const before = args.pad_before as number[] | undefined
+  const causal = before?.[0] === width - 1 && before[1] === 0 && args.stride === 1 && args.dilation === 1
+  if (!causal || args.groups !== channels)
+    throw new MambakitError('conv1d: only the causal depth-wise form is built yet')
+  const out = T.causalConv1d(T.transpose(input, 1, 2), weight, { bias: optional(given, 'bias') }).out
+  return T.transpose(out, 1, 2)
+}
+
+const operators: Readonly<Record<string, Operator>> = {
+  elu: elementwise((x, { alpha }) => T.elu(x, alpha as number)),
+  gelu: elementwise((x, { approximate }) => T.gelu(x, approximate as 'none' | 'tanh')),
+  hardsigmoid: elementwise(T.hardsigmoid),
+  hardswish: elementwise(T.hardswish),
+  leaky_relu: elementwise((x, args) => T.leakyRelu(x, args.negative_slope as number)),
+  logsigmoid: elementwise(T.logSigmoid),
+  mish: elementwise(T.mish),
+  relu6: elementwise(T.relu6),
+  silu: elementwise(T.silu),
+  softplus: elementwise(T.softplus),
+  softmax: (given, { dim }) => {
+    const input = required(given, 'input')
+    return { output: T.softmax(input, dim as number), log_softmax: T.logSoftmax(input, dim as number) }
+  },
+  layer_norm: layerNorm,
+  cross_entropy: crossEntropy,
+  scaled_dot_product_attention: attention,
+  conv1d,
+}
+
+/** Answers an operator case. Throws a MambakitError that names an operator which is not built yet. */
+export const operatorProbe: Probe = (given) => {
+  const name = given.config.operator as string
+  const operator = operators[name]
+  if (!operator)
+    throw new MambakitError(`operator '${name}' is not built yet; these are: ${Object.keys(operators).join(', ')}`)
+  makeLeaves(
+    given,
+    ['weight', 'target'].filter(() => name === 'cross_entropy'),
+  )
+  const result = operator(given, given.config.arguments as Arguments)
+  const outputs = 'storage' in result ? { output: result as T.Tensor } : (result as Record<string, T.Tensor>)
+  return withGradients(given, outputs)
+}
