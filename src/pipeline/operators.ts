@@ -1,7 +1,7 @@
 // Single operators under PyTorch's names and layouts, for the recorded operator cases. A table: a line is an operator.
 import { MambakitError } from '../errors.js'
+import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from '../papers/probe.js'
 import * as T from '../tensor/index.js'
-import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from './case.js'
 
 type Arguments = Readonly<Record<string, unknown>>
 type Operator = (given: CaseInputs, args: Arguments) => T.Tensor | Record<string, T.Tensor>

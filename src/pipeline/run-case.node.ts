@@ -9,8 +9,8 @@ import { generateTokens } from '../models/decoding.js'
 import { parseMambaConfig } from '../models/mamba-config.js'
 import { MambaLM } from '../models/mamba-lm.js'
 import type { Module } from '../nn/index.js'
+import type { Probe } from '../papers/probe.js'
 import { noGrad, Scope, type Tensor, tensor } from '../tensor/index.js'
-import type { Probe } from './case.js'
 import { readConfig } from './load.node.js'
 
 /** Classes of cases that are whole language models. */

@@ -1,5 +1,5 @@
 // Single parts of Mamba under their official names and layouts (channels before time), for the recorded cases.
-import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from '../../pipeline/case.js'
+
 import { MambaMixer, type MambaMixerState } from '../../ssm/mamba.js'
 import {
   backward,
@@ -13,6 +13,7 @@ import {
   type Tensor,
   transpose,
 } from '../../tensor/index.js'
+import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from '../probe.js'
 
 /** (B, D, L) <-> (B, L, D) */
 const timeLast = (x: Tensor): Tensor => transpose(x, 1, 2)

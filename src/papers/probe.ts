@@ -1,5 +1,5 @@
-// What a recorded case is to us: a config, named inputs, parameters; and what a probe makes of them. Shared by the table
-// of operators and the papers' probes.
+// What a recorded case is to us: a config, named inputs, parameters; and what a probe makes of them. Shared by the papers'
+// probes and the table of operators.
 
 import { MambakitError } from '../errors.js'
 import { add, backward, mul, sum, type Tensor } from '../tensor/index.js'

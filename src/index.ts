@@ -1,0 +1,34 @@
+// The public surface of mambakit. What is not exported here is internal.
+export { loadModel } from '#load'
+export { train } from '#train'
+export type { DeviceChoice } from './backend/open.js'
+export {
+  DeviceError,
+  DtypeError,
+  IndexError,
+  MambakitError,
+  MissingKernelError,
+  ShapeError,
+} from './errors.js'
+export { languageModels } from './models/catalogue.js'
+export {
+  cloneState,
+  Decoder,
+  disposeState,
+  type GenerateOptions,
+  generateTokens as generate,
+} from './models/decoding.js'
+export { type MambaLMConfig, mambaDefaults, parseMambaConfig } from './models/mamba-config.js'
+export { type ForwardOptions, MambaLM, type MambaState } from './models/mamba-lm.js'
+export type { SamplingOptions } from './models/sampling.js'
+export * from './nn/index.js'
+export { useDevice } from './pipeline/device.js'
+export { LanguageModel } from './pipeline/language-model.js'
+export type { LoadModelOptions } from './pipeline/load.js'
+export type { LanguageModelTraining, RunEvent, TrainingRun } from './pipeline/train.node.js'
+export { MambaMixer, type MambaMixerConfig, type MambaMixerState, type MixerOptions } from './ssm/mamba.js'
+export * from './tensor/index.js'
+export { AdamW, type AdamWOptions } from './train/adamw.js'
+export { ExponentialAverage } from './train/average.js'
+export { makeSchedule, type Schedule, type ScheduleOptions } from './train/schedule.js'
+export { NonFiniteError, Trainer, type TrainerOptions, type TrainingEvent, type TrainingTask } from './train/trainer.js'
