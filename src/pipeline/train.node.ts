@@ -110,6 +110,7 @@ async function* trainLanguageModel(
     const modeling = new LanguageModeling(model, text, { length, batch, seed, evaluationTokens })
     const cadence = {
       evaluateEvery: options.evaluateEvery,
+      evaluateFirst: options.evaluateFirst,
       checkpointEvery: options.checkpointEvery ?? Math.max(1, Math.floor(steps / 10)),
     }
     trainer = new Trainer(modeling, { ...decisive, ...cadence }, folder) as Trainer<never>

@@ -43,6 +43,8 @@ export interface TrainerOptions {
   averageDecay?: number
   /** Default: at the end only. */
   evaluateEvery?: number
+  /** Also before the first step. Default false. */
+  evaluateFirst?: boolean
   /** Default: at the end only. */
   checkpointEvery?: number
   seed?: number
@@ -135,6 +137,7 @@ export class Trainer<Batch> {
     let next = this.step < steps ? this.#batches(this.step) : null
     // A batch that is never used must not surface as an unhandled rejection.
     next?.catch(() => {})
+    if (this.options.evaluateFirst && this.step === 0) yield* this.#evaluate()
     while (this.step < steps && !this.#stopping) {
       const started = performance.now()
       const batches = await next!
