@@ -6,16 +6,18 @@ import { useChosenDevice } from '../device.js'
 import { catchInterrupt } from '../interrupt.js'
 import { progressBar } from '../progress.js'
 
+const examples: CliCommand['examples'] = [
+  ['mambakit train lm --data notes/ --out runs/notes', 'a byte-level language model on a folder of text'],
+  ['mambakit train lm --data book.txt --model mamba-tiny --steps 500 --out runs/book', 'a small one on one file'],
+  ['mambakit train lm --data notes/ --out runs/notes --resume', 'go on after an interruption'],
+]
+
 export const train: CliCommand = {
   name: 'train',
   summary: 'train a model on your own data',
-  examples: [
-    ['mambakit train lm --data notes/ --out runs/notes', 'a byte-level language model on a folder of text'],
-    ['mambakit train lm --data book.txt --model mamba-tiny --steps 500 --out runs/book', 'a small one on one file'],
-    ['mambakit train lm --data notes/ --out runs/notes --resume', 'go on after an interruption'],
-  ],
+  examples,
   configure(command, globals) {
-    const examples = this.examples.map(([line, effect]) => `  ${line}\n      ${effect}`).join('\n')
+    const help = examples.map(([line, effect]) => `  ${line}\n      ${effect}`).join('\n')
     const lm = new Command('lm').description('language model over bytes of text (text files, folders, JSON lines)')
     lm.requiredOption('--data <path...>', 'text files, folders, or .jsonl files')
       .option('--held-out <path...>', 'text to measure on; default: the last 10 % of the data')
@@ -48,7 +50,7 @@ export const train: CliCommand = {
       )
       .option('--seed <n>', 'of weights and batches', integerOption('--seed'), 0)
       .option('--json', 'print one JSON event a line', false)
-      .addHelpText('after', `\nExamples:\n${examples}`)
+      .addHelpText('after', `\nExamples:\n${help}`)
       .action((options: LanguageModelTraining & { json: boolean }) => trainLanguageModel(options, globals()))
     command.addCommand(lm)
   },
