@@ -26,7 +26,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
   // Exits although a device or a worker that a failed command left open would keep the process alive.
   await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))))
-  process.exit(exitCode)
+  // A command that was interrupted has set its own exit code.
+  process.exit(exitCode === 0 ? process.exitCode : exitCode)
 }
 
 function buildProgram(list: readonly CliCommand[]): Command {

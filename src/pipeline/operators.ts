@@ -100,12 +100,14 @@ const operators: Readonly<Record<string, Operator>> = {
   conv1d,
 }
 
+/** Operators that are built, by PyTorch's names. */
+export const operatorNames: readonly string[] = Object.keys(operators)
+
 /** Answers an operator case. Throws a MambakitError that names an operator which is not built yet. */
 export const operatorProbe: Probe = (given) => {
   const name = given.config.operator as string
   const operator = operators[name]
-  if (!operator)
-    throw new MambakitError(`operator '${name}' is not built yet; these are: ${Object.keys(operators).join(', ')}`)
+  if (!operator) throw new MambakitError(`operator '${name}' is not built yet; these are: ${operatorNames.join(', ')}`)
   makeLeaves(
     given,
     ['weight', 'target'].filter(() => name === 'cross_entropy'),

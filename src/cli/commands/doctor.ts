@@ -1,13 +1,10 @@
 // `mambakit doctor`: what this machine offers, and why a device is not there.
 import os from 'node:os'
-import type { Backend } from '../../backend/types.js'
 import type { CliCommand } from '../command.js'
 import { formatTable } from '../table.js'
 
-/** How each device is opened to see whether it is there. */
-const devices: readonly { readonly device: string; readonly open: () => Promise<Backend> }[] = [
-  { device: 'webgpu', open: async () => (await import('../../backend/webgpu/index.js')).openWebGpu() },
-]
+/** What a user may choose, fastest CPU device first. */
+const devices = ['native', 'wasm', 'webgpu'] as const
 
 export const doctor: CliCommand = {
   name: 'doctor',
@@ -20,7 +17,7 @@ export const doctor: CliCommand = {
     command.option('--json', 'print JSON').action(async ({ json }: { json?: boolean }) => {
       const machine = describeMachine()
       const found: DeviceReport[] = []
-      for (const { device, open } of devices) found.push(await tryDevice(device, open))
+      for (const device of devices) found.push(await tryDevice(device))
       if (json) {
         process.stdout.write(`${JSON.stringify({ machine, devices: found }, null, 2)}\n`)
         return
@@ -43,9 +40,10 @@ interface DeviceReport {
   readonly detail: string
 }
 
-async function tryDevice(device: string, open: () => Promise<Backend>): Promise<DeviceReport> {
+async function tryDevice(device: (typeof devices)[number]): Promise<DeviceReport> {
   try {
-    const backend = await open()
+    const { openDevice } = await import('../../backend/open.js')
+    const { backend } = await openDevice(device)
     const { description } = backend
     await backend.close()
     return { device, available: true, detail: description }

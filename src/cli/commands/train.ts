@@ -1,5 +1,4 @@
 // `mambakit train TASK`: trains a model on the user's own data, with checkpoints that a killed run resumes from.
-import { Command } from 'commander'
 import type { LanguageModelTraining } from '../../pipeline/train.node.js'
 import { type CliCommand, type GlobalOptions, integerOption, numberOption } from '../command.js'
 import { useChosenDevice } from '../device.js'
@@ -18,8 +17,10 @@ export const train: CliCommand = {
   examples,
   configure(command, globals) {
     const help = examples.map(([line, effect]) => `  ${line}\n      ${effect}`).join('\n')
-    const lm = new Command('lm').description('language model over bytes of text (text files, folders, JSON lines)')
-    lm.requiredOption('--data <path...>', 'text files, folders, or .jsonl files')
+    command
+      .command('lm')
+      .description('language model over bytes of text (text files, folders, JSON lines)')
+      .requiredOption('--data <path...>', 'text files, folders, or .jsonl files')
       .option('--held-out <path...>', 'text to measure on; default: the last 10 % of the data')
       .option('--field <name>', 'field of a JSON-lines record that holds its text', 'text')
       .option('--model <name|config.json>', 'preset or configuration', 'mamba-small')
@@ -52,7 +53,6 @@ export const train: CliCommand = {
       .option('--json', 'print one JSON event a line', false)
       .addHelpText('after', `\nExamples:\n${help}`)
       .action((options: LanguageModelTraining & { json: boolean }) => trainLanguageModel(options, globals()))
-    command.addCommand(lm)
   },
 }
 
