@@ -2,16 +2,26 @@
 // headers that shared memory needs). `mambakit studio` sends them itself and needs no worker.
 import { server } from './data.js'
 
+let atWork = false
+for (const sign of ['keydown', 'pointerdown'])
+  addEventListener(
+    sign,
+    () => {
+      atWork = true
+    },
+    { once: true },
+  )
+
 export async function offerOffline(): Promise<void> {
   if (server.value.live || !('serviceWorker' in navigator)) return
   try {
     await navigator.serviceWorker.register('./serviceWorker.js')
     await navigator.serviceWorker.ready
     await controlled()
-    // The headers come with the next load, so the first visit reloads once. Only once: where they have no effect, a
-    // second load would not bring it.
+    // The headers come with the next load, so the first visit reloads once, unless the reader has begun to do something.
+    // Only once: where the headers have no effect, a second load would not bring it.
     const key = 'mambakit-isolating'
-    if (crossOriginIsolated || sessionStorage.getItem(key)) return
+    if (crossOriginIsolated || atWork || sessionStorage.getItem(key)) return
     sessionStorage.setItem(key, 'done')
     location.reload()
   } catch {

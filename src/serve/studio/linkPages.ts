@@ -28,6 +28,7 @@ function page(heading: string, body: string): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <title>${escapeMarkup(heading)} · mambakit</title>
+<link rel="icon" href="./icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="./link.css">
 </head>
 <body>
