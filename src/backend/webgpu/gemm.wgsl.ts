@@ -4,7 +4,7 @@
 import { activations } from '../kernels.js'
 import type { Operand } from '../types.js'
 import { elementwise } from './elementwise.wgsl.js'
-import { depth, type GemmForm, type Tile, tiledInvocations, tiledText } from './gemmText.wgsl.js'
+import { depth, type GemmForm, type Tile, tiledText } from './gemmText.wgsl.js'
 import { thinInvocations, thinText } from './gemmThin.wgsl.js'
 import {
   alignedByFour,
@@ -20,14 +20,16 @@ import {
 } from './launcher.js'
 import { activationText, special } from './math.wgsl.js'
 
-const small: Tile = { rows: 32, columns: 32 }
-const medium: Tile = { rows: 64, columns: 64 }
-const large: Tile = { rows: 128, columns: 128 }
+const small: Tile = { rows: 32, columns: 32, side: 8 }
+const medium: Tile = { rows: 64, columns: 64, side: 8 }
+const large: Tile = { rows: 128, columns: 128, side: 16 }
+/** Invocations of which a workgroup of the large tile consists. */
+const groupInvocations = 256
 /** The largest tile that still gives every core of the device work. */
 function tileFor(M: number, N: number, batch: number, filling: number): Tile {
   const groups = (tile: Tile) => ceilDiv(M, tile.rows) * ceilDiv(N, tile.columns) * batch
-  const enough = filling / tiledInvocations
-  return [large, medium].find((tile) => M >= tile.rows && N >= tile.columns && groups(tile) >= enough) ?? small
+  const enough = filling / groupInvocations
+  return [large, medium].find((tile) => 2 * M > tile.rows && 2 * N > tile.columns && groups(tile) >= enough) ?? small
 }
 
 /** Outputs so small that a tile would be mostly empty. */
@@ -41,7 +43,7 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
   const thin = isThin(M, N)
   const tile = tileFor(M, N, batch, fillingInvocations)
   const grid = [ceilDiv(N, tile.columns), ceilDiv(M, tile.rows)]
-  const wanted = fillingInvocations / tiledInvocations / (grid[0] * grid[1] * batch)
+  const wanted = fillingInvocations / groupInvocations / (grid[0] * grid[1] * batch)
   const splits = thin ? 1 : Math.max(1, Math.min(Math.floor(wanted), Math.floor(K / 256), 64))
   const split = splits > 1
   const name = activations[activation]

@@ -1,11 +1,12 @@
-// The text of GEMM: 16 x 16 invocations, each with (rows/16) x (columns/16) results in registers.
+// The text of GEMM: side x side invocations, each with (rows/side) x (columns/side) results in registers.
 import { range } from './launcher.js'
 import { special } from './math.wgsl.js'
 
-/** Rows and columns that a workgroup computes. */
+/** Rows and columns that a workgroup of side x side invocations computes. */
 export interface Tile {
   readonly rows: number
   readonly columns: number
+  readonly side: number
 }
 
 export interface GemmForm {
@@ -18,7 +19,6 @@ export interface GemmForm {
   readonly result: (x: string, at: string) => string
 }
 
-export const tiledInvocations = 256
 /** Inner elements of a tile step; parts of a split are multiples of it. */
 export const depth = 16
 
@@ -46,10 +46,11 @@ const gemmHead = `
   let k_first = layer / args.batches * args.per_split;
   let k_last = min(args.K, k_first + args.per_split);`
 
-export function tiledText({ rows, columns }: Tile, form: GemmForm): string {
+export function tiledText({ rows, columns, side }: Tile, form: GemmForm): string {
   const { transposeA, transposeB, wideA, wideB, result } = form
-  const RM = rows / 16
-  const RN = columns / 16
+  const RM = rows / side
+  const RN = columns / side
+  const invocations = side * side
   // An operand's tile is kept as [depth][extent], whichever of the two axes is dense in memory.
   const load = (name: 'a' | 'b', extent: number, denseIsInner: boolean) => {
     const outer = name === 'a' ? ['row0', 'args.M'] : ['column0', 'args.N']
@@ -65,14 +66,14 @@ export function tiledText({ rows, columns }: Tile, form: GemmForm): string {
         .map((j) => `tile_${name}[o * ${row}u + q + ${j}u] = v[${j}];`)
         .join(' ')}`
     const fours = (extent * depth) / 4
-    return `for (var slot = lane; slot < ${fours}u; slot += ${tiledInvocations}u) {
+    return `for (var slot = lane; slot < ${fours}u; slot += ${invocations}u) {
       let q = slot % ${perDense}u * 4u; let o = slot / ${perDense}u;
       ${text}
     }`
   }
   const store = (i: number, j: number) =>
-    `if (column < args.N && row0 + ty + ${16 * i}u < args.M) {
-      let at = out_0 + (row0 + ty + ${16 * i}u) * args.out_row + column;
+    `if (column < args.N && row0 + ty + ${side * i}u < args.M) {
+      let at = out_0 + (row0 + ty + ${side * i}u) * args.out_row + column;
       out_set(at, ${result(`acc${i}_${j}`, 'at')});
     }`
   return `${special}
@@ -80,12 +81,12 @@ ${fourText('a', wideA)}
 ${fourText('b', wideB)}
 var<workgroup> tile_a: array<f32, ${depth * (rows + 1)}>;
 var<workgroup> tile_b: array<f32, ${depth * (columns + 1)}>;
-@compute @workgroup_size(${tiledInvocations}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
+@compute @workgroup_size(${invocations}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
   ${gemmHead}
   let row0 = wid.y * ${rows}u;
   let column0 = wid.x * ${columns}u;
-  let tx = lane % 16u;
-  let ty = lane / 16u;
+  let tx = lane % ${side}u;
+  let ty = lane / ${side}u;
   ${range(RM)
     .map((i) =>
       range(RN)
@@ -99,10 +100,10 @@ var<workgroup> tile_b: array<f32, ${depth * (columns + 1)}>;
     workgroupBarrier();
     for (var k = 0u; k < ${depth}u; k++) {
       ${range(RM)
-        .map((i) => `let a${i} = tile_a[k * ${rows + 1}u + ty + ${16 * i}u];`)
+        .map((i) => `let a${i} = tile_a[k * ${rows + 1}u + ty + ${side * i}u];`)
         .join(' ')}
       ${range(RN)
-        .map((j) => `let b${j} = tile_b[k * ${columns + 1}u + tx + ${16 * j}u];`)
+        .map((j) => `let b${j} = tile_b[k * ${columns + 1}u + tx + ${side * j}u];`)
         .join(' ')}
       ${range(RM)
         .map((i) =>
@@ -117,7 +118,7 @@ var<workgroup> tile_b: array<f32, ${depth * (columns + 1)}>;
   ${range(RN)
     .map(
       (j) =>
-        `{ let column = column0 + tx + ${16 * j}u; ${range(RM)
+        `{ let column = column0 + tx + ${side * j}u; ${range(RM)
           .map((i) => store(i, j))
           .join('\n    ')} }`,
     )
