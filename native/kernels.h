@@ -12,7 +12,8 @@
   X(gemm) X(benchGemmPeak)                                     \
   X(selectiveScan) X(selectiveScanGrad)                        \
   X(causalConv1d) X(causalConv1dGrad)                          \
-  X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad)
+  X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad)      \
+  X(attention) X(attentionGrad) X(rotary)
 
 namespace MK_ISA {
 #define MK_DECLARE(name) void name(const Args&);

@@ -10,9 +10,6 @@ import type { Backend, Operation } from './types.js'
 
 const compiler = spawnSync('g++', ['--version']).status === 0
 
-/** Kernels that the native backend does not have yet. */
-const absentNatively: readonly KernelName[] = ['attention', 'attentionGrad', 'rotary']
-
 /** A reference whose operations pass through `change` first. */
 function altered(change: (operation: Operation, backend: ReferenceBackend) => void): Backend {
   const backend = openReference()
@@ -27,7 +24,7 @@ function altered(change: (operation: Operation, backend: ReferenceBackend) => vo
 test('native agrees with the reference on every case', { skip: compiler ? false : 'no g++ to build it' }, async () => {
   const native = openNative()
   try {
-    const { failures } = await runSuite(native, openReference(), { absent: absentNatively })
+    const { failures } = await runSuite(native, openReference())
     assert.deepEqual(failures.map(describeFailure), [])
   } finally {
     await native.close()
