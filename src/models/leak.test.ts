@@ -2,12 +2,17 @@
 // over operations in a scope.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { openNative } from '../backend/native/index.js'
 import * as T from '../tensor/index.js'
 import { AdamW } from '../train/adamw.js'
 import { Decoder } from './decoding.js'
 import { mambaDefaults } from './mamba-config.js'
 import { MambaLM } from './mamba-lm.js'
+
+setFlagsFromString('--expose_gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const config = { ...mambaDefaults, dModel: 16, nLayer: 2, vocabSize: 64 }
 
@@ -18,7 +23,7 @@ async function residentSlope(calls: number, call: (i: number) => Promise<unknown
   for (let i = 0; i < calls; i++) {
     await call(i)
     if (i >= calls / 5 && i % every === 0) {
-      global.gc?.()
+      collectGarbage()
       samples.push(process.memoryUsage.rss())
     }
   }
