@@ -4,7 +4,7 @@ import { launch } from '../backend/kernels.js'
 import { MambakitError, ShapeError } from '../errors.js'
 import { dense, hasDenseLast } from './ops/raw.js'
 import { defaultRandom, RandomStream, withRandom } from './random.js'
-import { keep, type NotPromise, scope } from './scope.js'
+import { keep, type NotPromise, register, scope } from './scope.js'
 import { sameShape } from './shape.js'
 import { empty, type Tensor } from './tensor.js'
 
@@ -256,7 +256,7 @@ export function backward(loss: Tensor, gradient?: Tensor): void {
   propagate([rootOf('backward', loss, gradient)], accumulateGrad)
 }
 
-/** The gradients of `loss` for each of `leaves` (zeros where it does not depend on one), leaving `.grad` alone. */
+/** The gradients of `loss` for each of `leaves` (zeros where it does not depend on one), leaving `.grad` alone; they belong to the current scope. */
 export function grad(loss: Tensor, leaves: readonly Tensor[], gradient?: Tensor): Tensor[] {
   const found = new Map<Tensor, Tensor>()
   propagate([rootOf('grad', loss, gradient)], (leaf, g) => {
@@ -266,7 +266,10 @@ export function grad(loss: Tensor, leaves: readonly Tensor[], gradient?: Tensor)
   })
   return leaves.map((leaf) => {
     const g = found.get(leaf)
-    if (g) return g
+    if (g) {
+      register(g)
+      return g
+    }
     const zeros = empty(leaf.backend, leaf.shape, leaf.dtype)
     launch(leaf.backend, 'fill', { out: zeros }, { value: 0 })
     return zeros

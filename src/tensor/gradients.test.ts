@@ -287,6 +287,15 @@ test('backward frees every saved tensor', () => {
   assert.equal(backend.memory().inUse, before)
 })
 
+test('gradients that grad() returns end with the scope they were asked for in', () => {
+  const before = backend.memory().inUse
+  T.scope(() => {
+    const [x, y] = [leaf([4], [1, 2, 3, 4]), leaf([4], [1, 2, 3, 4])]
+    T.grad(T.sum(T.mul(x, y)), [x, y])
+  })
+  assert.equal(backend.memory().inUse, before)
+})
+
 test('a tape that is dropped without backward frees what it saved', () => {
   const before = backend.memory().inUse
   T.scope(() => {
