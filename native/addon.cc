@@ -244,6 +244,31 @@ napi_value download(napi_env env, napi_callback_info info) {
   return promise;
 }
 
+/// profile(handle, 1 or 0): times operations, or no longer
+napi_value profile(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  const bool on = call.number(1) != 0;
+  if (!call.valid) return call.invalid("profile");
+  handle->device->profile(on);
+  return nullptr;
+}
+
+/// profiled(handle) -> [seconds, calls, ...] by opcode
+napi_value profiled(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  if (!call.valid) return call.invalid("profiled");
+  napi_value result;
+  napi_create_array(env, &result);
+  uint32_t at = 0;
+  for (const mambakit::OperationTime& time : handle->device->profiled()) {
+    napi_set_element(env, result, at++, number(env, time.seconds));
+    napi_set_element(env, result, at++, number(env, time.calls));
+  }
+  return result;
+}
+
 /// close(handle)
 napi_value closeDevice(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -283,6 +308,7 @@ NAPI_MODULE_INIT() {
       {"allocate", allocate},       {"free", release},
       {"mapFile", mapFile},         {"submit", submit},
       {"upload", upload},           {"download", download},
+      {"profile", profile},         {"profiled", profiled},
       {"kernelNames", kernelNames}, {"instructionSet", instructionSet},
       {"instructionSets", instructionSets},
   };

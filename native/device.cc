@@ -115,7 +115,35 @@ void Device::free(char* address) {
 
 void Device::submit(const double* words, i64 count) {
   auto copy = std::make_shared<std::vector<double>>(words, words + count);
-  push([this, copy] { isa.execute(&runtime, copy->data(), (i64)copy->size()); });
+  push([this, copy] { run(copy->data(), (i64)copy->size()); });
+}
+
+void Device::run(const double* words, i64 count) {
+  if (!profiling) return isa.execute(&runtime, words, count);
+  // One operation at a time: its words begin with opcode and length.
+  for (const double* const end = words + count; words < end; words += (i64)words[1]) {
+    const auto start = std::chrono::steady_clock::now();
+    isa.execute(&runtime, words, (i64)words[1]);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    std::lock_guard<std::mutex> lock(timesMutex);
+    OperationTime& time = times[(size_t)words[0]];
+    time.seconds += taken.count();
+    time.calls++;
+  }
+}
+
+void Device::profile(bool on) {
+  push([this, on] {
+    profiling = on;
+    if (!on) return;
+    std::lock_guard<std::mutex> lock(timesMutex);
+    times.assign((size_t)isa.kernelCount, {});
+  });
+}
+
+std::vector<OperationTime> Device::profiled() {
+  std::lock_guard<std::mutex> lock(timesMutex);
+  return times;
 }
 
 void Device::upload(char* to, const void* bytes, u64 count) {

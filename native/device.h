@@ -12,6 +12,11 @@ const InstructionSet* chooseInstructionSet(const char* name);
 /// Names of the compiled instruction sets that this machine runs, best first.
 std::vector<const char*> usableInstructionSets();
 
+struct OperationTime {
+  double seconds = 0;
+  double calls = 0;
+};
+
 class Device {
  public:
   /// Called on the executor thread with the first kernel error since the last read-back.
@@ -33,6 +38,10 @@ class Device {
   void submit(const double* words, i64 count);
   /// Queues a copy of host bytes, which are copied before this returns.
   void upload(char* to, const void* bytes, u64 count);
+  /// From here on in the queue, times every operation anew, or no longer.
+  void profile(bool on);
+  /// Seconds and calls by opcode since then, as far as the queue has come.
+  std::vector<OperationTime> profiled();
   /// Queues a copy to the host; `done` is called when it has been made.
   void download(void* to, const char* from, u64 count, Done done);
 
@@ -50,6 +59,11 @@ class Device {
   std::mutex memoryMutex;
   std::unordered_map<char*, u64> allocations;
 
+  /// Used by the executor alone.
+  bool profiling = false;
+  std::mutex timesMutex;
+  std::vector<OperationTime> times;
+
   std::mutex queueMutex;
   std::condition_variable queueChanged;
   std::vector<std::function<void()>> queue;
@@ -59,6 +73,7 @@ class Device {
 
   void push(std::function<void()> run);
   void work();
+  void run(const double* words, i64 count);
   void release(char* address);
 };
 

@@ -9,7 +9,7 @@
   X(reduce) X(softmax) X(softmaxGrad) X(crossEntropy)          \
   X(gather) X(scatterAdd) X(adamW) X(random) X(dropout)        \
   X(gatedActivation) X(gatedActivationGrad)                    \
-  X(gemm) X(benchGemmPeak)                                     \
+  X(gemm)                                                      \
   X(selectiveScan) X(selectiveScanGrad)                        \
   X(causalConv1d) X(causalConv1dGrad)                          \
   X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad)      \

@@ -1,18 +1,19 @@
-// The kernels by name, and the loop that decodes a command stream and runs it. The layout of the stream is written down
+// The kernels and the loops of limits.h by name, and the loop that decodes a command stream and runs it. The layout of the stream is written down
 // in src/backend/commands.ts.
 #include "kernels.h"
+#include "limits.h"
 
 namespace MK_ISA {
 
 static const Kernel kernels[] = {
 #define MK_FUNCTION(name) name,
-    MK_KERNELS(MK_FUNCTION)
+    MK_KERNELS(MK_FUNCTION) MK_LIMITS(MK_FUNCTION)
 #undef MK_FUNCTION
 };
 
 static const char* const names[] = {
 #define MK_NAME(name) #name,
-    MK_KERNELS(MK_NAME)
+    MK_KERNELS(MK_NAME) MK_LIMITS(MK_NAME)
 #undef MK_NAME
 };
 

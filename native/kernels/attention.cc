@@ -23,9 +23,9 @@ float largestOf(vf x, float least) {
   for (int half = W / 2; half > 0; half /= 2)
     for (int i = 0; i < half; i++) {
       const float other = lane[i + half];
-      lane[i] = (other > lane[i]) | (other != other) ? other : lane[i];
+      lane[i] = other > lane[i] || other != other ? other : lane[i];
     }
-  return (least > lane[0]) | (least != least) ? least : lane[0];
+  return least > lane[0] || least != least ? least : lane[0];
 }
 
 /// A running softmax of one row, in powers of two: weights 2^(score - max), their sum lane by lane.

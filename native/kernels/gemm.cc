@@ -3,6 +3,7 @@
 // whatever the number of rows or threads. Few rows (decoding) take a path that streams b once instead.
 // Letters: a (M, K), b (K, N) after transposition, out (M, N).
 #include "../kernels.h"
+#include "../limits.h"
 #include "../vec.h"
 
 namespace MK_ISA {
@@ -356,10 +357,10 @@ void gemm(const Args& args) {
   args.parallel(batch, [&](i64 i, i32 thread) { productAlone(args, item(i), thread); });
 }
 
-/// For the bench: the register tile alone on first-level cache data, `number[0]` times KC steps on every thread; out (threads)
-/// takes a sum, so that nothing is optimised away. 2 MR NR KC floating-point operations a time.
+/// The register tile alone on first-level cache data: about `number[0]` floating-point operations on every thread. out (threads)
+/// takes sums, so that nothing is optimised away.
 void benchGemmPeak(const Args& args) {
-  const i64 times = (i64)args.number[0];
+  const i64 times = (i64)(args.number[0] / (2.0 * MR * NR * KC));
   args.parallel(args.runtime->threads, [&](i64 task, i32 thread) {
     float* a = args.scratch<float>(thread, 0, MC * KC);
     float* b = args.scratch<float>(thread, 1, NR * KC);

@@ -3,6 +3,9 @@
 import { MissingKernelError } from '../errors.js'
 import { dtypeCode, type Operation } from './types.js'
 
+/** An operation by the name of its native function, which need not be a kernel of tensors. */
+export type NativeCall = Omit<Operation, 'kernel'> & { readonly kernel: string }
+
 export class CommandStream {
   #words = new Float64Array(1 << 14)
   #length = 0
@@ -32,7 +35,7 @@ export class CommandStream {
   }
 
   /** Appends an operation: opcode, words, operand count, number count, operands, numbers. */
-  push({ kernel, operands, numbers }: Operation): void {
+  push({ kernel, operands, numbers }: NativeCall): void {
     const opcode = this.#opcodes.get(kernel)
     if (opcode === undefined) throw new MissingKernelError(kernel, this.device)
     const start = this.#length

@@ -1,7 +1,7 @@
 // What the native and the WebAssembly backend share: pooled buffers at addresses, command streams, captures. A memory
 // says how to get bytes, run words and copy; everything else is here.
 import { DeviceError, IndexError, MambakitError } from '../errors.js'
-import { CommandStream } from './commands.js'
+import { CommandStream, type NativeCall } from './commands.js'
 import { BufferPool, sizeClass } from './pool.js'
 import {
   type Backend,
@@ -137,6 +137,11 @@ export class CpuBackend implements Backend {
   }
 
   enqueue(operation: Operation): void {
+    this.enqueueNative(operation)
+  }
+
+  /** As enqueue, for any function of the native table. */
+  protected enqueueNative(operation: NativeCall): void {
     this.#operationCount++
     this.#stream.push(operation)
     if (this.#recording) {

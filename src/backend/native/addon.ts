@@ -29,6 +29,10 @@ export interface Addon {
   submit(device: Handle, words: Float64Array, length: number): void
   upload(device: Handle, address: number, bytes: Uint8Array): void
   download(device: Handle, address: number, bytes: number): Promise<{ buffer: ArrayBuffer; error: Report }>
+  /** From here on in the queue, times every operation anew (1), or no longer (0). */
+  profile(device: Handle, on: number): void
+  /** Seconds and calls, alternating, by opcode. */
+  profiled(device: Handle): number[]
   kernelNames(device: Handle): string[]
   instructionSet(device: Handle): string
   /** Names of the instruction sets that the add-on holds and the processor has, widest first. */

@@ -3,7 +3,7 @@ import os from 'node:os'
 import { DeviceError } from '../../errors.js'
 import { CpuBackend, type CpuMemory } from '../cpu.js'
 import { threadCount } from '../threads.js'
-import type { DeviceBuffer } from '../types.js'
+import type { DeviceBuffer, Operand } from '../types.js'
 import { type Addon, type Handle, loadAddon } from './addon.js'
 
 export interface NativeOptions {
@@ -11,6 +11,16 @@ export interface NativeOptions {
   threads?: number
   /** Default: MAMBAKIT_ISA, else the widest that the processor has. */
   instructionSet?: string
+}
+
+/** The loops of native/limits.h: they show what the machine can do. */
+export type LimitLoop = 'benchGemmPeak' | 'benchScanLimit' | 'benchMemoryRead'
+
+/** What one kernel took in a profile. */
+export interface KernelTime {
+  readonly kernel: string
+  readonly seconds: number
+  readonly calls: number
 }
 
 export class NativeBackend extends CpuBackend {
@@ -26,6 +36,24 @@ export class NativeBackend extends CpuBackend {
   mapFile(path: string): DeviceBuffer {
     const [address, bytes] = this.memoryOfDevice.mapFile(path)
     return this.adopt(address, bytes, () => this.memoryOfDevice.free(address, 0))
+  }
+
+  /** Enqueues a loop that measures the machine; operands and numbers as the loop's comment says. */
+  enqueueLimit(loop: LimitLoop, operands: readonly Operand[], numbers: readonly number[]): void {
+    this.enqueueNative({ kernel: loop, operands, numbers })
+  }
+
+  /** Times each operation that `run` enqueues, and sums by kernel. Kernels run as they always do, with a clock between them. */
+  async profile(run: () => void | Promise<void>): Promise<KernelTime[]> {
+    this.flush()
+    this.memoryOfDevice.profile(true)
+    try {
+      await run()
+    } finally {
+      this.flush()
+      this.memoryOfDevice.profile(false)
+    }
+    return this.memoryOfDevice.profiled()
   }
 }
 
@@ -66,6 +94,19 @@ class NativeMemory implements CpuMemory {
     } catch (error) {
       throw new DeviceError(`${path}: cannot be mapped into memory (${(error as Error).message})`)
     }
+  }
+
+  profile(on: boolean): void {
+    this.addon.profile(this.device, on ? 1 : 0)
+  }
+
+  /** What the last profile found, once everything queued is done. */
+  async profiled(): Promise<KernelTime[]> {
+    await this.addon.download(this.device, 0, 0)
+    const numbers = this.addon.profiled(this.device)
+    return this.kernelNames
+      .map((kernel, opcode) => ({ kernel, seconds: numbers[2 * opcode], calls: numbers[2 * opcode + 1] }))
+      .filter(({ calls }) => calls > 0)
   }
 
   async close(): Promise<void> {
