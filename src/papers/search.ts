@@ -56,7 +56,7 @@ export class SearchIndex {
       matching = before.filter((number) => score[number] > 0)
       for (const number of matching) total[number] += score[number]
     }
-    return matching!.sort((a, b) => total[b] - total[a] || a - b)
+    return bestFirst(matching!, total)
   }
 
   /** What each entry scores for one word of a query. */
@@ -73,11 +73,16 @@ export class SearchIndex {
     let found = firstNotBefore(words, word)
     const none = !words[found]?.startsWith(word)
     for (; words[found]?.startsWith(word); found++) count(words[found], words[found] === word ? 1 : 0.7)
-    if (none && word.length >= leastTypoLength)
-      for (const i of this.#fuzzy.filter(words as string[], word) ?? []) {
+    if (none && word.length >= leastTypoLength) {
+      // The first letter is taken as right, which is where people err least, and spares most of the words.
+      const first = String.fromCodePoint(word.codePointAt(0)!)
+      const last = String.fromCodePoint(word.codePointAt(0)! + 1)
+      const candidates = words.slice(firstNotBefore(words, first), firstNotBefore(words, last))
+      for (const i of this.#fuzzy.filter(candidates, word) ?? []) {
         // A typo hides a word of about this length, not the start of a long one.
-        if (words[i].length <= word.length + 4) count(words[i], 0.4)
+        if (candidates[i].length <= word.length + 4) count(candidates[i], 0.4)
       }
+    }
     return scores
   }
 
@@ -85,6 +90,13 @@ export class SearchIndex {
     this.#words ??= [...this.#postings.keys()].sort()
     return this.#words
   }
+}
+
+/** Sorts by score, then number. Numbers alone, without a comparison function, sort many times faster. */
+function bestFirst(numbers: readonly number[], total: Float32Array): number[] {
+  const room = 2 ** 24
+  const keys = Float64Array.from(numbers, (number) => -Math.round(total[number] * 10) * room + number).sort()
+  return Array.from(keys, (key) => ((key % room) + room) % room)
 }
 
 /** Letters and digits, without case and accents. */

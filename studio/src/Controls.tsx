@@ -77,7 +77,11 @@ export function Controls() {
       <Select
         label="Order"
         value={sort}
-        choices={Object.entries(sortLabels).map(([value, label]) => ({ value, label }))}
+        choices={Object.entries(sortLabels).map(([value, label]) => ({
+          value,
+          // What a search finds comes best first where no other order is chosen.
+          label: value === 'date' && query.trim() !== '' ? 'Best match first' : label,
+        }))}
         onPick={(sort) => change({ sort: sort as Sort })}
       />
     </search>

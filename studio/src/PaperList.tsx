@@ -9,7 +9,7 @@ import { Row } from './Row.js'
 import { filters, noFilters } from './route.js'
 
 /** Rows are drawn in pages, so that a keystroke draws little however many match. */
-const pageSize = 40
+const pageSize = 20
 const pages = signal(1)
 /** Where the reader was when a paper was opened. */
 let left = 0

@@ -1,8 +1,12 @@
 // One paper in the list.
 import { type Entry, signature } from '../../src/papers/entry.js'
+import { plainText } from '../../src/papers/plainText.js'
 import { Links } from './Links.js'
 import { dateLabel } from './labels.js'
 import { StateBadge } from './StateBadge.js'
+
+/** Characters; the page of the paper has the rest. Laying out whole abstracts would take longer than a frame. */
+const longestSummary = 700
 
 export function Row({ entry, dated }: { entry: Entry; dated: boolean }) {
   const { id, title, summary, domain, date } = entry
@@ -21,7 +25,7 @@ export function Row({ entry, dated }: { entry: Entry; dated: boolean }) {
         <StateBadge entry={entry} />
       </p>
       <p class="summary">
-        <bdi>{summary}</bdi>
+        <bdi>{plainText(summary, longestSummary)}</bdi>
       </p>
       <Links entry={entry} />
     </li>
