@@ -128,8 +128,10 @@ describe('the papers page as a static site', { skip: browserSkip }, () => {
     const { context, page } = await visit(browser)
     let loads = 0
     page.on('load', () => loads++)
-    await page.goto(server.address, { waitUntil: 'commit' })
-    await page.keyboard.press('/')
+    await page.addInitScript(() =>
+      addEventListener('DOMContentLoaded', () => dispatchEvent(new KeyboardEvent('keydown', { key: 'g' }))),
+    )
+    await page.goto(server.address)
     await page.waitForFunction(() => navigator.serviceWorker.controller && document.querySelector('.row'))
     await page.waitForTimeout(300)
     assert.equal(loads, 1)

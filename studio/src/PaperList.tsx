@@ -8,8 +8,8 @@ import { dateLabel } from './labels.js'
 import { Row } from './Row.js'
 import { filters, noFilters } from './route.js'
 
-/** Rows are drawn in pages, so that a keystroke draws little however many match. */
-const pageSize = 20
+/** Rows are drawn in pages, smaller ones while searching, so that a keystroke draws little however many match. */
+const pageSize = { browsing: 40, searching: 20 }
 const pages = signal(1)
 /** Where the reader was when a paper was opened. */
 let left = 0
@@ -44,10 +44,11 @@ export function PaperList() {
     return () => removeEventListener('scroll', remember)
   }, [])
   const all = found.value
-  const shown = all.slice(0, pages.value * pageSize)
   const { query, sort } = filters.value
-  const grouped = sort === 'date' && query.trim() === ''
-  const waiting = query.trim() !== '' && index.value === null
+  const searching = query.trim() !== ''
+  const shown = all.slice(0, pages.value * (searching ? pageSize.searching : pageSize.browsing))
+  const grouped = sort === 'date' && !searching
+  const waiting = searching && index.value === null
   return (
     <>
       <h1 class="title">Mamba papers</h1>
