@@ -1,0 +1,55 @@
+// The size budget: what a page loads for a language model that generates, as a bundler emits it.
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const wasm = join(root, 'dist/wasm')
+
+/** Loaded only where that device is asked for. */
+const lazyDevices = ['dist/src/backend/webgpu/index.js', 'dist/src/backend/reference/index.js']
+
+test('the core is at most 100 kB of JavaScript, gzipped, and WGSL is not in it', async () => {
+  const { outputFiles, metafile } = await build({
+    stdin: {
+      contents: `import { MambaLM, generate } from 'mambakit'; console.log(MambaLM, generate)`,
+      resolveDir: root,
+    },
+    absWorkingDir: root,
+    bundle: true,
+    minify: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'browser',
+    outdir: 'bundle',
+    write: false,
+    metafile: true,
+  })
+  const core = outputFiles.filter(({ path }) => {
+    const { entryPoint } = metafile.outputs[relative(root, path)]
+    return !entryPoint || !lazyDevices.includes(entryPoint)
+  })
+  const inputs = core.flatMap(({ path }) => Object.keys(metafile.outputs[relative(root, path)].inputs))
+  assert.ok(inputs.includes('dist/src/models/mamba-lm.js'))
+  assert.deepEqual(
+    inputs.filter((input) => input.endsWith('.wgsl.js')),
+    [],
+  )
+  const bytes = core.reduce((sum, { contents }) => sum + gzipSync(contents).length, 0)
+  assert.ok(bytes <= 100e3, `${bytes} bytes`)
+})
+
+test('each WebAssembly build is at most 0.5 MB gzipped', {
+  skip: !existsSync(wasm) && 'no WebAssembly was built',
+}, () => {
+  const builds = readdirSync(wasm).filter((name) => name.endsWith('.wasm'))
+  assert.ok(builds.length > 0)
+  for (const name of builds) {
+    const bytes = gzipSync(readFileSync(join(wasm, name))).length
+    assert.ok(bytes <= 0.5e6, `${name}: ${bytes} bytes`)
+  }
+})
