@@ -185,7 +185,8 @@ static inline vf exp2InRange(vf x) {
   p = fma(p, f, splat(2.40222421e-1f));
   p = fma(p, f, splat(6.93146978e-1f));
   p = fma(p, f, splat(1.0f));
-  return unbits(bits(p) + (bits(shifted) << 23));
+  // Unsigned, since lanes that a kernel masks out afterwards may lie outside the range.
+  return (vf)((vu)p + ((vu)shifted << 23));
 }
 /// 2^x, x limited to that range.
 static inline vf exp2Bounded(vf x) { return exp2InRange(atMost(atLeast(x, -126.0f), 127.99f)); }
