@@ -113,6 +113,31 @@ void fourTaps(const Convolution& c, const View& out, i64 b, i64 begin, i64 end, 
   }
 }
 
+/// The common case again: the gradient before the activation into `pre` (where there is one), and the sums over these
+/// steps for taps and bias into `part`.
+void fourTapsGrad(const Convolution& c, const View& gradOut, const View& pre, i64 b, i64 begin, i64 end, i64 d, i64 lanes,
+                  float* part) {
+  vf w[4], acc[4] = {}, total = {};
+  for (int k = 0; k < 4; k++) w[k] = load(c.taps + k * c.row + d);
+  const vf bias = biasAt(c, d, lanes);
+  vf x[4] = {c.at(b, begin - 3, d, lanes), c.at(b, begin - 2, d, lanes), c.at(b, begin - 1, d, lanes), {}};
+  for (i64 t = begin; t < end; t++) {
+    x[3] = c.at(b, t, d, lanes);
+    vf g = loadAny(gradOut, b * gradOut.stride[0] + t * gradOut.stride[1] + d, lanes);
+    if (c.silu) {
+      const vf y = fma(w[3], x[3], fma(w[2], x[2], fma(w[1], x[1], fma(w[0], x[0], bias))));
+      const vf s = sigmoid(y);
+      g = g * (s * (1.0f + y * (1.0f - s)));
+      storeAny(pre, b * pre.stride[0] + t * pre.stride[1] + d, g, lanes);
+    }
+    total = total + g;
+    for (int k = 0; k < 4; k++) acc[k] = fma(g, x[k], acc[k]);
+    for (int k = 0; k < 3; k++) x[k] = x[k + 1];
+  }
+  for (int k = 0; k < 4; k++) store(part + k * c.row + d, acc[k]);
+  store(part + 4 * c.row + d, total);
+}
+
 }  // namespace
 
 void causalConv1d(const Args& args) {
@@ -180,6 +205,10 @@ void causalConv1dGrad(const Args& args) {
     for (i64 d = first; d < last; d += W) {
       const i64 lanes = least<i64>(W, last - d);
       const vf bias = biasAt(c, d, lanes);
+      if (K == 4 && !c.resets) {
+        fourTapsGrad(c, gradOut, pre, b, begin, end, d, lanes, part);
+        continue;
+      }
       for (i64 k = 0; k <= K; k++) store(acc + k * W, vf{});
       for (i64 t = begin; t < end; t++) {
         vf g = loadAny(gradOut, b * gradOut.stride[0] + t * gradOut.stride[1] + d, lanes);
@@ -223,7 +252,16 @@ void causalConv1dGrad(const Args& args) {
     const i64 end = least(L, begin + STEPS), last = least(c.channels, first + VECTORS * W);
     for (i64 d = first; d < last; d += W) {
       const i64 lanes = least<i64>(W, last - d);
-      for (i64 t = begin; t < end; t++)
+      // Away from the end each input meets K outputs of its own sequence.
+      const i64 inside = c.resets ? begin : most(begin, least(end, L - K));
+      for (i64 t = begin; t < inside; t++) {
+        vf x = {};
+        for (i64 k = 0; k < K; k++)
+          x = fma(load(c.taps + (K - 1 - k) * c.row + d),
+                  loadAny(*through, b * through->stride[0] + (t + k) * through->stride[1] + d, lanes), x);
+        storeAny(gradIn, b * gradIn.stride[0] + t * gradIn.stride[1] + d, x, lanes);
+      }
+      for (i64 t = inside; t < end; t++)
         storeAny(gradIn, b * gradIn.stride[0] + t * gradIn.stride[1] + d, gradientOfInput(b, t, d, lanes), lanes);
       if (gradInitialState && begin == 0)
         for (i64 k = 0; k < K; k++)
