@@ -11,6 +11,8 @@ const src = fileURLToPath(new URL('../../src', import.meta.url))
 /** Folders (and files) of src from the highest layer to the lowest. */
 const layers = [
   ['cli', 'serve'],
+  // What only commands may reach for outside src: bench/.
+  ['..'],
   ['index.ts', 'pipeline'],
   ['papers'],
   ['tasks'],

@@ -1,5 +1,6 @@
 // Every command, in the order in which --help lists them.
 import type { CliCommand } from '../command.js'
+import { bench } from './bench.js'
 import { digest } from './digest.js'
 import { doctor } from './doctor.js'
 import { evaluate } from './eval.js'
@@ -10,4 +11,15 @@ import { run } from './run.js'
 import { studio } from './studio.js'
 import { train } from './train.js'
 
-export const commands: readonly CliCommand[] = [train, generate, evaluate, info, run, papers, studio, digest, doctor]
+export const commands: readonly CliCommand[] = [
+  train,
+  generate,
+  evaluate,
+  info,
+  run,
+  papers,
+  studio,
+  digest,
+  bench,
+  doctor,
+]
