@@ -88,15 +88,15 @@ function wrapped(paragraph: string): string {
 }
 
 const style = {
-  body: 'margin:0;padding:24px 16px;background:#faf9f6;color:#1f1d1a;font:16px/1.55 Georgia,serif',
+  body: 'margin:0;padding:24px 16px;background:#fcfdfb;color:#18211d;font:16px/1.55 Georgia,serif',
   page: 'max-width:620px;margin:0 auto',
-  heading: 'font:600 13px/1.4 system-ui,sans-serif;letter-spacing:.04em;color:#6b655c;margin:32px 0 8px',
-  item: 'border-top:1px solid #e4e0d8;padding:16px 0',
+  heading: 'font:600 13px/1.4 system-ui,sans-serif;letter-spacing:.04em;color:#55625b;margin:32px 0 8px',
+  item: 'border-top:1px solid #dfe6e0;padding:16px 0',
   title: 'font-size:19px;line-height:1.3;margin:0 0 4px;font-weight:600;overflow-wrap:anywhere',
-  facts: 'font:13px/1.5 system-ui,sans-serif;color:#6b655c;margin:0 0 8px',
+  facts: 'font:13px/1.5 system-ui,sans-serif;color:#55625b;margin:0 0 8px',
   links: 'font:14px/1.5 system-ui,sans-serif;margin:8px 0 0',
-  link: 'color:#8a3b12',
-  foot: 'border-top:1px solid #e4e0d8;padding-top:16px;font:13px/1.5 system-ui,sans-serif;color:#6b655c',
+  link: 'color:#0b5c45',
+  foot: 'border-top:1px solid #dfe6e0;padding-top:16px;font:13px/1.5 system-ui,sans-serif;color:#55625b',
 }
 
 function html(subject: string, counted: string, sections: readonly Section[], site?: string, unsubscribe?: string) {

@@ -26,7 +26,7 @@ const mostBytes = 1 << 28
 export async function readUserList(file: string): Promise<readonly ListPaper[]> {
   let json: string
   try {
-    json = await readFile(file, 'utf8')
+    json = await readWhole(file)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw error
@@ -52,6 +52,15 @@ export async function readUserList(file: string): Promise<readonly ListPaper[]> 
   })
 }
 
+/** Devices and pipes may have no end; a file has one. */
+async function readWhole(file: string): Promise<string> {
+  const found = await stat(file)
+  if (!found.isFile()) throw new ImportError(`${file}: expected a file; name another`)
+  if (found.size > mostBytes)
+    throw new ImportError(`${file}: expected at most 256 MiB, the file has ${found.size} bytes`)
+  return readFile(file, 'utf8')
+}
+
 function checkedId(id: unknown): string {
   if (typeof id === 'string' && /^(arxiv|my)-[\w.-]{1,80}$/.test(id)) return id
   throw new TypeError('not an id')
@@ -72,9 +81,7 @@ export type ImportFormat = 'atom' | 'json'
  * The format is seen from the file unless given.
  */
 export async function addPapers(source: string, listFile: string, importFormat?: ImportFormat): Promise<Added> {
-  const { size } = await stat(source)
-  if (size > mostBytes) throw new ImportError(`${source}: expected at most 256 MiB, the file has ${size} bytes`)
-  const text = (await readFile(source, 'utf8')).replace(/^\ufeff/, '')
+  const text = (await readWhole(source)).replace(/^\ufeff/, '')
   const isAtom = (importFormat ?? (/^\s*</.test(text) ? 'atom' : 'json')) === 'atom'
   const raw = isAtom ? parseAtom(text, source) : parseJson(text, source)
   const checked = raw.map((paper, i) => checkedPaper(paper, `${source}, paper ${i + 1}`))

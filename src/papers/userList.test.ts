@@ -101,6 +101,13 @@ describe('the list of the user', () => {
     }
   })
 
+  test('is not read from a folder or a device without end', async () => {
+    await assert.rejects(readUserList(folder), /expected a file; name another/)
+    const source = await write('two.json', '[{"title":"T"}]')
+    await assert.rejects(addPapers('/dev/zero', join(folder, 'x.json')), /\/dev\/zero: expected a file/)
+    await assert.rejects(addPapers(source, '/dev/full'), /\/dev\/full: expected a file/)
+  })
+
   test('lies in the XDG data folder unless that is relative', () => {
     assert.equal(dataFolder({ XDG_DATA_HOME: '/data' }), '/data/mambakit')
     assert.notEqual(dataFolder({ XDG_DATA_HOME: 'data' }), 'data/mambakit')

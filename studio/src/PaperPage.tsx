@@ -83,8 +83,7 @@ function Citation({ entry }: { entry: Entry }) {
   return (
     <section>
       <h2>Citation</h2>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls sideways has to be reachable by keyboard */}
-      <pre tabIndex={0}>{text}</pre>
+      <pre>{text}</pre>
       <button type="button" onClick={copy}>
         Copy BibTeX
       </button>

@@ -34,6 +34,7 @@ export const studio: CliCommand = {
 
 async function run(options: StudioOptions): Promise<void> {
   const { port, host, open, publicUrl, trustProxy } = options
+  if (port !== undefined && port > 65535) throw new UsageError(`--port: expected at most 65535, got ${port}`)
   const [{ builtPages, studioApp }, { listen }, { mailSettings }, { readEntries }, { catchInterrupt }, { Hono }] =
     await Promise.all([
       import('../../serve/studio/app.js'),
