@@ -29,9 +29,10 @@ describe('the command line', () => {
   test('lists every command with help, and each has examples that name it', async () => {
     const help = await mambakit('--help')
     assert.equal(help.code, 0)
+    const shown = help.stdout.replace(/\s+/g, ' ')
     for (const { name, summary, examples } of commands) {
-      assert.ok(help.stdout.includes(` ${name} `) && help.stdout.includes(summary), name)
-      assert.ok(examples.length > 0 && examples.every(([line]) => line.startsWith(`mambakit ${name}`)), name)
+      assert.ok(shown.includes(` ${name} `) && shown.includes(summary), name)
+      assert.ok(examples.length > 0 && examples.every(([line]) => line.includes(`mambakit ${name}`)), name)
     }
     const papersHelp = await mambakit('papers', '--help')
     assert.equal(papersHelp.code, 0)

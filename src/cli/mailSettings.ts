@@ -8,7 +8,8 @@ import type { MailOptions } from './mailOptions.js'
 
 /** Checks the options; `smtp` is null where none is given. */
 export function mailSettings({ smtp, from, data, list }: MailOptions) {
-  const server = smtp === undefined ? null : smtpServer(smtp)
+  // An empty variable is as good as none.
+  const server = smtp ? smtpServer(smtp) : null
   const folder = data ?? dataFolder()
   return {
     server,

@@ -32,7 +32,7 @@ async function run(options: DigestOptions): Promise<void> {
   const { to, subscribers, smtp } = options
   if ((to === undefined) === (subscribers !== true))
     throw new UsageError('digest: expected one of --to ADDRESS and --subscribers')
-  if (smtp === undefined) throw new UsageError('digest: expected --smtp URL, or the variable MAMBAKIT_SMTP')
+  if (!smtp) throw new UsageError('digest: expected --smtp URL, or the variable MAMBAKIT_SMTP')
   await (to === undefined ? mailSubscribers(options) : mailOne(to, options))
 }
 

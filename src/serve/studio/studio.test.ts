@@ -347,8 +347,8 @@ describe('a digest', () => {
   })
 
   test('killed in the middle again and again reaches everyone, and nobody twice', async () => {
-    await using studio = await Studio.start({ mail: () => new Promise((wait) => setTimeout(wait, 15, null)) })
-    const all = 60
+    await using studio = await Studio.start({ mail: () => new Promise((wait) => setTimeout(wait, 30, null)) })
+    const all = 80
     await enlistMany(studio, all)
     await writeFile(join(studio.file, '..', 'secret'), secret.toString('hex'), { mode: 0o600 })
     const { port } = studio.smtp.address
@@ -357,7 +357,7 @@ describe('a digest', () => {
       spawn(process.execPath, [bin, ...args, '--list', join(folder, 'no-list.json'), '--from', from], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
-    for (const stopAt of [1, 17, 40]) {
+    for (const stopAt of [1, 15, 30]) {
       const child = start()
       while (studio.smtp.taken.length < stopAt && child.exitCode === null)
         await new Promise((wait) => setTimeout(wait, 1))
