@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { gpuEnvironment, root } from './setup.mjs'
+import { nativeStages } from './slow-native.mjs'
 
 /**
  * @typedef {{ outcome: 'passed' | 'failed' | 'skipped', name: string, reason?: string }} Outcome
@@ -20,7 +21,7 @@ export const stages = [
 ]
 
 /** Added by `npm run test:slow`, which leaves out the stages above. @type {Stage[]} */
-export const slowStages = [{ name: 'slow tests', run: () => runTests(testFiles().filter(isSlow)) }]
+export const slowStages = [{ name: 'slow tests', run: () => runTests(testFiles().filter(isSlow)) }, ...nativeStages]
 
 /** The built test files whose source exists; dist may hold more from earlier builds. */
 export function testFiles() {

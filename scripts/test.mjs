@@ -13,11 +13,13 @@ if (fault) outcomes.push({ outcome: 'failed', name: 'set-up', reason: fault })
 else {
   for (const stage of chosenStages()) {
     console.log(`\n== ${stage.name}`)
+    const started = performance.now()
     try {
       outcomes.push(...(await stage.run()))
     } catch (error) {
       outcomes.push({ outcome: 'failed', name: stage.name, reason: error.message })
     }
+    console.log(`== ${stage.name} took ${((performance.now() - started) / 1000).toFixed(0)} s`)
   }
 }
 

@@ -43,9 +43,9 @@ export interface Addon {
 const builtAddon = fileURLToPath(new URL('../../../native/mambakit.node', import.meta.url))
 
 /** Throws DeviceError where the add-on is missing or does not load. */
-export function loadAddon(): Addon {
+export function loadAddon(path = builtAddon): Addon {
   try {
-    return createRequire(import.meta.url)(builtAddon) as Addon
+    return createRequire(import.meta.url)(path) as Addon
   } catch (error) {
     const [reason] = (error as Error).message.split('\n')
     throw new DeviceError(`the native add-on cannot be loaded (${reason}); build it with: npm run build`)

@@ -11,6 +11,8 @@ export interface NativeOptions {
   threads?: number
   /** Default: MAMBAKIT_ISA, else the widest that the processor has. */
   instructionSet?: string
+  /** Path of another add-on than the one that `npm run build` made. */
+  addon?: string
 }
 
 /** The loops of native/limits.h: they show what the machine can do. */
@@ -123,7 +125,7 @@ export function nativeInstructionSets(): string[] {
 
 /** Opens the native device. Throws DeviceError where the add-on cannot be loaded or the instruction set is not there. */
 export function openNative(options: NativeOptions = {}): NativeBackend {
-  const addon = loadAddon()
+  const addon = loadAddon(options.addon)
   const threads = options.threads ?? threadCount(process.env.MAMBAKIT_THREADS) ?? os.availableParallelism()
   let device: Handle
   try {
