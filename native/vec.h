@@ -22,9 +22,17 @@ static inline void store(float* p, vf x) { *(vfUnaligned*)p = x; }
 static inline vi bits(vf x) { return (vi)x; }
 static inline vf unbits(vi x) { return (vf)x; }
 static inline vf choose(vi mask, vf a, vf b) { return mask ? a : b; }
+#ifdef __wasm__
+// By instructions of a fixed meaning: the compiler makes a relaxed minimum, which may lose NaN, of a comparison.
+static inline vf atLeast(vf x, vf bound) { return (vf)__builtin_wasm_pmax_f32x4(x, bound); }
+static inline vf atMost(vf x, vf bound) { return (vf)__builtin_wasm_pmin_f32x4(x, bound); }
+#else
+static inline vf atLeast(vf x, vf bound) { return x < bound ? bound : x; }
+static inline vf atMost(vf x, vf bound) { return x > bound ? bound : x; }
+#endif
 /// The larger of x and a bound; NaN in x stays.
-static inline vf atLeast(vf x, float bound) { return x < splat(bound) ? splat(bound) : x; }
-static inline vf atMost(vf x, float bound) { return x > splat(bound) ? splat(bound) : x; }
+static inline vf atLeast(vf x, float bound) { return atLeast(x, splat(bound)); }
+static inline vf atMost(vf x, float bound) { return atMost(x, splat(bound)); }
 static inline vf vabs(vf x) { return unbits(bits(x) & 0x7fffffff); }
 
 /// a * b + c, fused where the instruction set fuses.

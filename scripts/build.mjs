@@ -1,10 +1,11 @@
-// `npm run build`: TypeScript to dist/, the native add-on to dist/native/, the web studio to
+// `npm run build`: TypeScript to dist/, the native add-on to dist/native/, WebAssembly to dist/wasm/, the web studio to
 // dist/studio/. Compiled kernels are kept under the hash of what they were made from, so that a repeat costs nothing.
 // Without a C++ compiler the add-on is left out, with one line saying so. `npm run build -- ts native` builds some parts.
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { buildNative } from './build-native.mjs'
 import { buildStudio } from './build-studio.mjs'
+import { buildWasm } from './build-wasm.mjs'
 import { root } from './setup.mjs'
 
 const parts = {
@@ -18,6 +19,7 @@ const parts = {
     const fault = await buildNative()
     if (fault) console.log(`no native add-on: ${fault}; the CPU is used through WebAssembly`)
   },
+  wasm: buildWasm,
   studio: buildStudio,
 }
 

@@ -59,7 +59,7 @@ MK_FUNCTION(Hardswish, x * atMost(atLeast(x + 3.0f, 0.0f), 6.0f) / 6.0f,
 MK_FUNCTION(Mish, x * tanh(softplus(x)), tanh(softplus(x)) + x * sech2(softplus(x)) * softplusSlope(x))
 MK_FUNCTION(LogSigmoid, atMost(x, 0.0f) - log1p(exp(-vabs(x))), sigmoid(-x))
 MK_FUNCTION(Affine, fma(p.alpha, x, p.beta), p.alpha)
-MK_FUNCTION(Clamp, choose(x < p.alpha, p.alpha, choose(x > p.beta, p.beta, x)),
+MK_FUNCTION(Clamp, atMost(atLeast(x, p.alpha), p.beta),
             choose(x != x, x, truth((x >= p.alpha) & (x <= p.beta))))
 MK_FUNCTION(Sign, signOf(x), choose(x != x, x, zero()))
 MK_FUNCTION(Expm1, expm1(x), exp(x))

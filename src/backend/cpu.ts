@@ -20,6 +20,8 @@ export type KernelErrorFields = readonly [code: number, opcode: number, index: n
 /** One address space with an executor that runs what it is given in order. */
 export interface CpuMemory {
   readonly kernelNames: readonly string[]
+  /** Spare bytes that the pool keeps at most. */
+  readonly mostSpare: number
   /** 64-byte aligned; 0 where there is no memory left. */
   allocate(bytes: number): number
   free(address: number, bytes: number): void
@@ -53,8 +55,6 @@ interface Recording {
 
 /** Words after which a batch of operations is handed over without waiting for more. */
 const batchWords = 4096
-/** Spare bytes that the pool keeps at most. */
-const mostSpare = 2 ** 30
 
 export class CpuBackend implements Backend {
   #operationCount = 0
@@ -71,15 +71,33 @@ export class CpuBackend implements Backend {
     protected readonly cpu: CpuMemory,
   ) {
     this.#stream = this.#newStream()
-    this.#pool = new BufferPool((buffer) => this.#giveBack(buffer), mostSpare)
+    this.#pool = new BufferPool((buffer) => this.#giveBack(buffer), cpu.mostSpare)
   }
 
   #newStream(): CommandStream {
-    return new CommandStream(this.cpu.kernelNames, this.device, ({ buffer, offset, dtype }: Operand) => {
-      const own = buffer as CpuBuffer
-      if (own.released) throw new DeviceError(`a buffer of ${own.bytes} bytes was used after its release`)
-      return own.address + offset * bytesPerElement[dtype]
-    })
+    return new CommandStream(
+      this.cpu.kernelNames,
+      this.device,
+      ({ buffer, offset, dtype }: Operand) => this.#live(buffer).address + offset * bytesPerElement[dtype],
+    )
+  }
+
+  /** The buffer as ours. Throws DeviceError where it is another device's or was released. */
+  #live(buffer: DeviceBuffer): CpuBuffer {
+    if (!(buffer instanceof CpuBuffer))
+      throw new DeviceError(`${this.device}: this buffer belongs to another device; move the tensor here first`)
+    if (buffer.released) throw new DeviceError(`a buffer of ${buffer.bytes} bytes was used after its release`)
+    return buffer
+  }
+
+  /** Address of a range of bytes, which must lie in the buffer. */
+  #range(buffer: DeviceBuffer, byteOffset: number, byteLength: number): number {
+    const { address, bytes } = this.#live(buffer)
+    if (byteOffset < 0 || byteLength < 0 || byteOffset + byteLength > bytes)
+      throw new DeviceError(
+        `expected a range within a buffer of ${bytes} bytes, got ${byteLength} bytes at ${byteOffset}`,
+      )
+    return address + byteOffset
   }
 
   get operationCount(): number {
@@ -171,12 +189,13 @@ export class CpuBackend implements Backend {
   upload(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
     if (this.#recording) throw new DeviceError('a capture records operations only; upload before it begins')
     this.flush()
-    this.cpu.upload((buffer as CpuBuffer).address + byteOffset, bytes)
+    this.cpu.upload(this.#range(buffer, byteOffset, bytes.length), bytes)
   }
 
   async download(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<ArrayBuffer> {
+    const address = this.#range(buffer, byteOffset, byteLength)
     this.flush()
-    const { data, error } = await this.cpu.download((buffer as CpuBuffer).address + byteOffset, byteLength)
+    const { data, error } = await this.cpu.download(address, byteLength)
     this.#check(error)
     return data
   }

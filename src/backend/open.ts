@@ -1,7 +1,6 @@
 // Opening a device by name. Each backend is imported when it is asked for, so that a page or a command loads only what
 // it uses.
-import { DeviceError } from '../errors.js'
-import type { Backend } from './types.js'
+import type { Backend, DeviceName } from './types.js'
 
 /** What a user may ask for; 'cpu' is native, else wasm. */
 export const deviceNames = ['native', 'wasm', 'webgpu', 'cpu', 'reference'] as const
@@ -19,12 +18,42 @@ export async function openDevice(name: DeviceChoice = 'cpu'): Promise<OpenedDevi
     case 'native':
       return { backend: (await import('#native')).openNative(), announcement: null }
     case 'wasm':
-      throw new DeviceError('wasm: this build has no WebAssembly device yet')
+      return { backend: await (await import('./wasm/index.js')).openWasm(), announcement: null }
     case 'webgpu':
       return { backend: await (await import('./webgpu/index.js')).openWebGpu(), announcement: null }
     case 'reference':
       return { backend: (await import('./reference/index.js')).openReference(), announcement: null }
     case 'cpu':
-      return openDevice('native')
+      return openCpu()
   }
+}
+
+async function openCpu(): Promise<OpenedDevice> {
+  const fault = (await import('#native')).nativeFault()
+  if (fault === null) return openDevice('native')
+  const { backend } = await openDevice('wasm')
+  return { backend, announcement: `the CPU is used through WebAssembly: ${fault}` }
+}
+
+export interface DeviceReport {
+  readonly device: DeviceName
+  readonly available: boolean
+  /** Instruction set and threads, or the adapter; why it is missing, where it is. */
+  readonly detail: string
+}
+
+/** Opens every device that computes, one after another, and says what it is or why it is not there. */
+export async function deviceReport(): Promise<DeviceReport[]> {
+  const reports: DeviceReport[] = []
+  for (const device of ['native', 'wasm', 'webgpu'] as const) {
+    try {
+      const { backend } = await openDevice(device)
+      reports.push({ device, available: true, detail: backend.description })
+      await backend.close()
+    } catch (error) {
+      const [line] = (error as Error).message.split('\n')
+      reports.push({ device, available: false, detail: line.replace(`${device}: `, '') })
+    }
+  }
+  return reports
 }

@@ -1,14 +1,10 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { MissingKernelError } from '../errors.js'
 import { type KernelName, signatures } from './kernels.js'
-import { openNative } from './native/index.js'
 import { openReference, type ReferenceBackend } from './reference/index.js'
 import { allCases, describeFailure, runSuite } from './suite.js'
 import type { Backend, Operation } from './types.js'
-
-const compiler = spawnSync('g++', ['--version']).status === 0
 
 /** A reference whose operations pass through `change` first. */
 function altered(change: (operation: Operation, backend: ReferenceBackend) => void): Backend {
@@ -20,16 +16,6 @@ function altered(change: (operation: Operation, backend: ReferenceBackend) => vo
   }
   return backend
 }
-
-test('native agrees with the reference on every case', { skip: compiler ? false : 'no g++ to build it' }, async () => {
-  const native = openNative()
-  try {
-    const { failures } = await runSuite(native, openReference())
-    assert.deepEqual(failures.map(describeFailure), [])
-  } finally {
-    await native.close()
-  }
-})
 
 test('the reference agrees with itself on every case', async () => {
   const { failures, passed, skipped } = await runSuite(openReference(), openReference())

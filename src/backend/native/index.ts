@@ -61,6 +61,7 @@ export class NativeBackend extends CpuBackend {
 
 class NativeMemory implements CpuMemory {
   readonly kernelNames: readonly string[]
+  readonly mostSpare = 2 ** 30
 
   constructor(
     private readonly addon: Addon,
@@ -115,6 +116,16 @@ class NativeMemory implements CpuMemory {
     // A read-back of nothing waits for the queue.
     await this.addon.download(this.device, 0, 0)
     this.addon.close(this.device)
+  }
+}
+
+/** Why the add-on cannot be loaded, in one line; null where it can. */
+export function nativeFault(): string | null {
+  try {
+    loadAddon()
+    return null
+  } catch (error) {
+    return (error as Error).message
   }
 }
 

@@ -3,9 +3,6 @@ import os from 'node:os'
 import type { CliCommand } from '../command.js'
 import { formatTable } from '../table.js'
 
-/** What a user may choose, fastest CPU device first. */
-const devices = ['native', 'wasm', 'webgpu'] as const
-
 export const doctor: CliCommand = {
   name: 'doctor',
   summary: 'show what this machine offers and why a device is missing',
@@ -16,8 +13,8 @@ export const doctor: CliCommand = {
   configure(command) {
     command.option('--json', 'print JSON').action(async ({ json }: { json?: boolean }) => {
       const machine = describeMachine()
-      const found: DeviceReport[] = []
-      for (const device of devices) found.push(await tryDevice(device))
+      const { deviceReport } = await import('../../backend/open.js')
+      const found = await deviceReport()
       if (json) {
         process.stdout.write(`${JSON.stringify({ machine, devices: found }, null, 2)}\n`)
         return
@@ -31,25 +28,6 @@ export const doctor: CliCommand = {
       process.stdout.write(`${tables.map((lines) => lines.join('\n')).join('\n\n')}\n`)
     })
   },
-}
-
-interface DeviceReport {
-  readonly device: string
-  readonly available: boolean
-  /** The backend's description, or why it could not be opened. */
-  readonly detail: string
-}
-
-async function tryDevice(device: (typeof devices)[number]): Promise<DeviceReport> {
-  try {
-    const { openDevice } = await import('../../backend/open.js')
-    const { backend } = await openDevice(device)
-    const { description } = backend
-    await backend.close()
-    return { device, available: true, detail: description }
-  } catch (error) {
-    return { device, available: false, detail: (error as Error).message.split('\n')[0].replace(`${device}: `, '') }
-  }
 }
 
 function describeMachine() {
