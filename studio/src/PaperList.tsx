@@ -56,7 +56,7 @@ export function PaperList() {
       <p class="count" role="status">
         {waiting ? 'Reading the papers…' : countLabel(all.length, entries.value.length)}
       </p>
-      {grouped ? <Days entries={shown} /> : <Rows entries={shown} />}
+      {grouped ? <Days entries={shown} /> : <Rows entries={shown} look={searching ? 'alone found' : 'alone'} />}
       {all.length === 0 && entries.value.length > 0 && !waiting && (
         <p class="empty">
           No paper matches.{' '}
@@ -88,18 +88,18 @@ function Days({ entries }: { entries: readonly Entry[] }) {
       {days.map(({ label, date, entries }) => (
         <section class="day" key={label}>
           <h2>{date ? <time dateTime={date}>{label}</time> : label}</h2>
-          <Rows entries={entries} dated />
+          <Rows entries={entries} look="dated" />
         </section>
       ))}
     </>
   )
 }
 
-function Rows({ entries, dated = false }: { entries: readonly Entry[]; dated?: boolean }) {
+function Rows({ entries, look }: { entries: readonly Entry[]; look: 'dated' | 'alone' | 'alone found' }) {
   return (
-    <ul class={dated ? 'rows' : 'rows alone'}>
+    <ul class={`rows ${look}`}>
       {entries.map((entry) => (
-        <Row key={entry.id} entry={entry} dated={dated} />
+        <Row key={entry.id} entry={entry} dated={look === 'dated'} />
       ))}
     </ul>
   )
