@@ -205,7 +205,8 @@ ${linearEntry(lanes)}
         (i) => `v_get(v_0 + s * args.v_s1 + ${i})`,
         'dp',
       )}
-      ds = expOf(x - lse) * (dp - total) * args.scale;
+      // The only key of a query has weight 1, whatever it is.
+      ds = select(expOf(x - lse) * (dp - total) * args.scale, 0.0, limit == 1u);
     }
     weights[lane] = ds;
     workgroupBarrier();
@@ -285,7 +286,8 @@ ${linearEntry(lanes)}
           'dp',
         )}
         weight = expOf(x - lse_get(b * args.lse_s0 + h * args.lse_s1 + t));
-        slope = weight * (dp - dots_get(b * args.dots_s0 + h * args.dots_s1 + t)) * args.scale;
+        let share = weight * (dp - dots_get(b * args.dots_s0 + h * args.dots_s1 + t)) * args.scale;
+        slope = select(share, 0.0, visible(b, t) == 1u);
       }
       weights[lane] = weight;
       slopes[lane] = slope;

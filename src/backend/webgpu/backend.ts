@@ -9,6 +9,7 @@ import { kernelOfCode } from './errorCodes.js'
 import { contiguousStrides, type DeviceTraits, type Encoder, type Launcher, size } from './launcher.js'
 import { ParameterRing } from './parameters.js'
 import { BufferPool, mapRead, SparePool, usage, type WebGpuBuffer } from './pool.js'
+import { type KernelTime, Profiler } from './profiler.js'
 import { type Dispatch, moduleText } from './program.js'
 import { type Assignment, assignSlots, bufferOf, gatherInArena } from './slots.js'
 
@@ -41,6 +42,10 @@ const errorBytes = 16
 export class WebGpuBackend implements Backend {
   readonly device = 'webgpu'
   operationCount = 0
+  /** Dispatches and submissions since the backend was opened. */
+  dispatchCount = 0
+  submissionCount = 0
+  private profiler: Profiler | null = null
   private readonly pool: BufferPool
   private readonly ring: ParameterRing
   private readonly programs = new Map<string, Program>()
@@ -183,11 +188,31 @@ export class WebGpuBackend implements Backend {
     this.throwFailure()
     if (!this.encoder) return
     this.endPass()
+    this.profiler?.endBatch(this.encoder)
     const commands = this.encoder.finish()
     this.encoder = null
     this.pending = 0
     this.ring.upload()
     this.gpu.queue.submit([commands])
+    this.submissionCount++
+    this.profiler?.collect()
+  }
+
+  /** Times each dispatch that `run` enqueues by the device's clock, and sums by kernel text. Each gets a pass of its own. */
+  async profile(run: () => void | Promise<void>): Promise<KernelTime[]> {
+    if (!this.gpu.features.has('timestamp-query')) {
+      throw new DeviceError('webgpu: this device has no timestamp queries; a profile needs them')
+    }
+    this.flush()
+    const profiler = new Profiler(this.gpu, batchSize)
+    this.profiler = profiler
+    try {
+      await run()
+      this.flush()
+    } finally {
+      this.profiler = null
+    }
+    return profiler.times()
   }
 
   beginCapture(): void {
@@ -303,11 +328,14 @@ export class WebGpuBackend implements Backend {
       return
     }
     this.encoder ??= this.gpu.createCommandEncoder()
+    if (this.profiler) this.pass = this.profiler.beginPass(this.encoder, command.pipeline.label)
     this.pass ??= this.encoder.beginComputePass()
     this.pass.setPipeline(command.pipeline)
     this.pass.setBindGroup(0, parameters, [command.offset])
     this.pass.setBindGroup(1, command.group)
     this.pass.dispatchWorkgroups(...command.grid)
+    this.dispatchCount++
+    if (this.profiler) this.endPass()
     if (++this.pending >= batchSize) this.flush()
   }
 

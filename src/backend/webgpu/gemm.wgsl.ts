@@ -4,11 +4,12 @@
 import { activations } from '../kernels.js'
 import type { Operand } from '../types.js'
 import { elementwise } from './elementwise.wgsl.js'
-import { depth, type GemmForm, type Tile, tiledText } from './gemmText.wgsl.js'
+import { depth, type GemmForm, type Tile, tileBytes, tiledText } from './gemmText.wgsl.js'
 import { thinInvocations, thinText } from './gemmThin.wgsl.js'
 import {
   alignedByFour,
   ceilDiv,
+  type DeviceTraits,
   dispatchLayers,
   type Encoder,
   type Launcher,
@@ -20,16 +21,51 @@ import {
 } from './launcher.js'
 import { activationText, special } from './math.wgsl.js'
 
-const small: Tile = { rows: 32, columns: 32, side: 8 }
-const medium: Tile = { rows: 64, columns: 64, side: 8 }
-const large: Tile = { rows: 128, columns: 128, side: 16 }
-/** Invocations of which a workgroup of the large tile consists. */
-const groupInvocations = 256
-/** The largest tile that still gives every core of the device work. */
-function tileFor(M: number, N: number, batch: number, filling: number): Tile {
-  const groups = (tile: Tile) => ceilDiv(M, tile.rows) * ceilDiv(N, tile.columns) * batch
-  const enough = filling / groupInvocations
-  return [large, medium].find((tile) => 2 * M > tile.rows && 2 * N > tile.columns && groups(tile) >= enough) ?? small
+/** A tile, how fast its inner loop is as a part of the fastest, and how many workgroups of it a core runs at a time. */
+interface TileChoice extends Tile {
+  readonly speed: number
+  readonly perCore: number
+}
+const tiles: readonly TileChoice[] = [
+  { rows: 128, columns: 128, side: 16, speed: 1, perCore: 2 },
+  { rows: 64, columns: 64, side: 8, speed: 0.8, perCore: 8 },
+  { rows: 32, columns: 32, side: 8, speed: 0.4, perCore: 12 },
+]
+/** Invocations that a core of a GPU holds. */
+const perCore = 2048
+/** Multiplications of one core in the time in which a device of one core writes and reads an element of a split. */
+const splitCost = 72
+
+interface Plan {
+  readonly tile: TileChoice
+  readonly splits: number
+}
+
+/** The tile and the number of parts of the inner axis that should take the least time. */
+function planFor(
+  M: number,
+  N: number,
+  K: number,
+  batch: number,
+  { fillingInvocations, workgroupBytes }: DeviceTraits,
+): Plan {
+  const cores = Math.max(1, Math.floor(fillingInvocations / perCore))
+  let best: Plan = { tile: tiles[2], splits: 1 }
+  let least = Number.POSITIVE_INFINITY
+  for (const tile of tiles.filter((tile) => tileBytes(tile) <= workgroupBytes)) {
+    const groups = ceilDiv(M, tile.rows) * ceilDiv(N, tile.columns) * batch
+    const work = (tile.rows * tile.columns * tile.perCore) / tile.speed
+    for (let splits = 1; splits <= Math.max(1, Math.min(64, Math.floor(K / 128))); splits++) {
+      const waves = Math.ceil((groups * splits) / (cores * tile.perCore))
+      const moved = splits > 1 ? (splits * batch * M * N * splitCost) / cores : 0
+      const time = (waves * work * K) / splits + moved
+      if (time < least) {
+        least = time
+        best = { tile, splits }
+      }
+    }
+  }
+  return best
 }
 
 /** Outputs so small that a tile would be mostly empty. */
@@ -37,36 +73,35 @@ const isThin = (M: number, N: number) => M <= 4 || N <= 4 || M * N <= 256
 
 export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) => {
   const { alpha, accumulate, activation } = numbers
-  const { fillingInvocations, cheapBarriers } = launcher.traits
+  const { cheapBarriers, unrolledStates, workgroupBytes } = launcher.traits
   const [batch, M, N] = out.shape
   const K = numbers.transposeA ? a.shape[1] : a.shape[2]
   const thin = isThin(M, N)
-  const tile = tileFor(M, N, batch, fillingInvocations)
+  const { tile, splits } = thin ? { tile: tiles[0], splits: 1 } : planFor(M, N, K, batch, launcher.traits)
   const grid = [ceilDiv(N, tile.columns), ceilDiv(M, tile.rows)]
-  const wanted = fillingInvocations / groupInvocations / (grid[0] * grid[1] * batch)
-  const splits = thin ? 1 : Math.max(1, Math.min(Math.floor(wanted), Math.floor(K / 256), 64))
   const split = splits > 1
   const name = activations[activation]
   const scaled = (x: string) => `${x} * args.alpha`
+  const target = split ? launcher.scratch('float32', [splits * batch, M, N]) : out
   const form: GemmForm = {
     transposeA: !!numbers.transposeA,
     transposeB: !!numbers.transposeB,
     wideA: alignedByFour(a),
     wideB: alignedByFour(b),
-    result: (x, at) => {
+    wideOut: !thin && N % 4 === 0 && alignedByFour(target),
+    result: (x, at, column) => {
       if (split) return scaled(x)
       if (accumulate) return `out_get(${at}) + ${scaled(x)}`
-      return activationText[name](`(${scaled(x)}${bias ? ' + bias_get(column)' : ''})`)
+      return activationText[name](`(${scaled(x)}${bias ? ` + bias_get(${column})` : ''})`)
     },
   }
-  const key = `${+form.transposeA}${+form.transposeB}${+form.wideA}${+form.wideB}.${accumulate}.${name}`
-  const target = split ? launcher.scratch('float32', [splits * batch, M, N]) : out
+  const key = `${+form.transposeA}${+form.transposeB}${+form.wideA}${+form.wideB}${+form.wideOut}.${accumulate}.${name}`
   const work = {
     bindings: present({
       a: read(a, form.wideA),
       b: read(b, form.wideB),
       bias: !split && bias && read(bias),
-      out: accumulate && !split ? update(target) : write(target),
+      out: accumulate && !split ? update(target, form.wideOut) : write(target, form.wideOut),
     }),
     integers: {
       M,
@@ -96,7 +131,7 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
   dispatchLayers(launcher, {
     ...work,
     label: `gemm.${tile.rows}.${split}.${key}`,
-    code: () => tiledText(tile, form),
+    code: () => tiledText(tile, form, 2 * tileBytes(tile) <= workgroupBytes ? 2 : 1, unrolledStates > 0),
     workgroups: [grid[0], grid[1], batch * splits],
   })
   if (split) sumSplits(launcher, target, splits, bias, out, accumulate !== 0, name)

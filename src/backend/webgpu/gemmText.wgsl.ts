@@ -1,8 +1,9 @@
-// The text of GEMM: side x side invocations, each with (rows/side) x (columns/side) results in registers.
+// The text of GEMM: side x side invocations, each with (rows/side) x (columns/side) results in registers, over tiles of
+// both operands in workgroup memory. While one tile is multiplied the next is on its way.
 import { range } from './launcher.js'
 import { special } from './math.wgsl.js'
 
-/** Rows and columns that a workgroup of side x side invocations computes. */
+/** Rows and columns that a workgroup of side x side invocations computes. Rows and columns are multiples of 4 * side. */
 export interface Tile {
   readonly rows: number
   readonly columns: number
@@ -15,12 +16,19 @@ export interface GemmForm {
   /** Operands are read by fours along their dense axis. */
   readonly wideA: boolean
   readonly wideB: boolean
+  /** Results are written by fours. */
+  readonly wideOut: boolean
   /** The expression to store, of the accumulated sum `x` at `column`; `at` is the place in out. */
-  readonly result: (x: string, at: string) => string
+  readonly result: (x: string, at: string, column: string) => string
 }
 
 /** Inner elements of a tile step; parts of a split are multiples of it. */
 export const depth = 16
+/** Elements between the rows of a tile beyond its extent, which spread its columns over the memory's banks. */
+const padding = 4
+
+/** Workgroup memory of a tile step in bytes. */
+export const tileBytes = ({ rows, columns }: Tile) => depth * (rows + columns + 2 * padding) * 4
 
 /** Functions `a_four`, `b_four`: four elements along the dense axis, zeros beyond the limits. */
 function fourText(name: 'a' | 'b', wide: boolean): string {
@@ -46,82 +54,131 @@ const gemmHead = `
   let k_first = layer / args.batches * args.per_split;
   let k_last = min(args.K, k_first + args.per_split);`
 
-export function tiledText({ rows, columns, side }: Tile, form: GemmForm): string {
-  const { transposeA, transposeB, wideA, wideB, result } = form
-  const RM = rows / side
-  const RN = columns / side
-  const invocations = side * side
-  // An operand's tile is kept as [depth][extent], whichever of the two axes is dense in memory.
-  const load = (name: 'a' | 'b', extent: number, denseIsInner: boolean) => {
-    const outer = name === 'a' ? ['row0', 'args.M'] : ['column0', 'args.N']
-    const perDense = (denseIsInner ? depth : extent) / 4
-    const row = extent + 1
-    const text = denseIsInner
-      ? `let v = ${name}_four(${name}_0, ${outer[0]} + o, k0 + q, ${outer[1]}, k_last);
-      ${range(4)
-        .map((j) => `tile_${name}[(q + ${j}u) * ${row}u + o] = v[${j}];`)
-        .join(' ')}`
-      : `let v = ${name}_four(${name}_0, k0 + o, ${outer[0]} + q, k_last, ${outer[1]});
-      ${range(4)
-        .map((j) => `tile_${name}[o * ${row}u + q + ${j}u] = v[${j}];`)
-        .join(' ')}`
-    const fours = (extent * depth) / 4
-    return `for (var slot = lane; slot < ${fours}u; slot += ${invocations}u) {
-      let q = slot % ${perDense}u * 4u; let o = slot / ${perDense}u;
-      ${text}
-    }`
+/** How an operand's tile [depth][extent] is filled, whichever of the two axes is dense in memory. */
+function filling(name: 'a' | 'b', extent: number, denseIsInner: boolean, invocations: number) {
+  const [outer, limit] = name === 'a' ? ['row0', 'args.M'] : ['column0', 'args.N']
+  const perDense = (denseIsInner ? depth : extent) / 4
+  const row = (extent + padding) / 4
+  const fours = (extent * depth) / 4
+  const loads = range(Math.ceil(fours / invocations))
+  const place = (i: number) =>
+    `let slot = lane + ${i * invocations}u; let q = slot % ${perDense}u; let o = slot / ${perDense}u;`
+  const guarded = (i: number, text: string) =>
+    (i + 1) * invocations > fours ? `if (lane + ${i * invocations}u < ${fours}u) { ${text} }` : `{ ${text} }`
+  return {
+    declare: loads.map((i) => `var next_${name}${i} = vec4<f32>();`).join(' '),
+    fetch: (k0: string) =>
+      loads
+        .map((i) =>
+          guarded(
+            i,
+            `${place(i)} next_${name}${i} = ${
+              denseIsInner
+                ? `${name}_four(${name}_0, ${outer} + o, ${k0} + q * 4u, ${limit}, k_last)`
+                : `${name}_four(${name}_0, ${k0} + o, ${outer} + q * 4u, k_last, ${limit})`
+            };`,
+          ),
+        )
+        .join('\n    '),
+    store: (base: string) =>
+      loads
+        .map((i) =>
+          guarded(
+            i,
+            `${place(i)} ${
+              denseIsInner
+                ? range(4)
+                    .map(
+                      (j) =>
+                        `tile_${name}[${base}(q * 4u + ${j}u) * ${row}u + (o >> 2u)][o & 3u] = next_${name}${i}[${j}];`,
+                    )
+                    .join(' ')
+                : `tile_${name}[${base}o * ${row}u + q] = next_${name}${i};`
+            }`,
+          ),
+        )
+        .join('\n    '),
+    row,
   }
-  const store = (i: number, j: number) =>
-    `if (column < args.N && row0 + ty + ${side * i}u < args.M) {
-      let at = out_0 + (row0 + ty + ${side * i}u) * args.out_row + column;
-      out_set(at, ${result(`acc${i}_${j}`, 'at')});
-    }`
+}
+
+/** `buffers`: tiles in workgroup memory, 2 where one may be filled while the other is read. `unrolled`: write the inner loop out. */
+export function tiledText({ rows, columns, side }: Tile, form: GemmForm, buffers: 1 | 2, unrolled: boolean): string {
+  const { transposeA, transposeB, wideA, wideB, wideOut, result } = form
+  const RM = rows / side
+  const quads = range(columns / side / 4)
+  const invocations = side * side
+  const a = filling('a', rows, !transposeA, invocations)
+  const b = filling('b', columns, transposeB, invocations)
+  const both = (text: (operand: typeof a, name: string, size: number) => string) =>
+    `${text(a, 'a', depth * a.row)}\n    ${text(b, 'b', depth * b.row)}`
+  const multiply = (k: string) => `
+      ${range(RM / 4)
+        .map((i) => `let a${i} = tile_a[a_read + ${k} * ${a.row}u + ${side * i}u];`)
+        .join(' ')}
+      ${quads.map((j) => `let b${j} = tile_b[b_read + ${k} * ${b.row}u + ${side * j}u];`).join(' ')}
+      ${range(RM)
+        .map((i) =>
+          quads.map((j) => `acc${i}_${j} = fma(vec4<f32>(a${i >> 2}[${i & 3}]), b${j}, acc${i}_${j});`).join(' '),
+        )
+        .join('\n      ')}`
+  const inner = unrolled
+    ? range(depth)
+        .map((k) => `{ ${multiply(`${k}u`)} }`)
+        .join('\n')
+    : `for (var k = 0u; k < ${depth}u; k++) { ${multiply('k')} }`
+  const one = (i: number, j: number, c: number) => result(`acc${i}_${j}[${c}]`, `at + ${c}u`, `(column + ${c}u)`)
+  const storeQuad = (i: number, j: number) =>
+    wideOut
+      ? `out_set4(at, vec4<f32>(${range(4)
+          .map((c) => one(i, j, c))
+          .join(', ')}));`
+      : range(4)
+          .map((c) => `if (column + ${c}u < args.N) { out_set(at + ${c}u, ${one(i, j, c)}); }`)
+          .join(' ')
+  const storeRow = (i: number) => `{
+    let row = row0 + ty * 4u + ${side * 4 * (i >> 2) + (i & 3)}u;
+    if (row < args.M) { ${quads
+      .map(
+        (j) => `{ let column = column0 + tx * 4u + ${side * 4 * j}u;
+      if (column < args.N) { let at = out_0 + row * args.out_row + column; ${storeQuad(i, j)} } }`,
+      )
+      .join('\n    ')} }
+  }`
+  // A subgroup's invocations cover 8 x 4 results, so that its reads of both tiles are few and without conflict.
+  const across = side / 8
   return `${special}
 ${fourText('a', wideA)}
 ${fourText('b', wideB)}
-var<workgroup> tile_a: array<f32, ${depth * (rows + 1)}>;
-var<workgroup> tile_b: array<f32, ${depth * (columns + 1)}>;
+var<workgroup> tile_a: array<vec4<f32>, ${buffers * depth * a.row}>;
+var<workgroup> tile_b: array<vec4<f32>, ${buffers * depth * b.row}>;
 @compute @workgroup_size(${invocations}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
   ${gemmHead}
   let row0 = wid.y * ${rows}u;
   let column0 = wid.x * ${columns}u;
-  let tx = lane % ${side}u;
-  let ty = lane / ${side}u;
+  let patch_ = lane / 32u;
+  let tx = patch_ % ${across}u * 8u + lane % 8u;
+  let ty = patch_ / ${across}u * 4u + lane / 8u % 4u;
   ${range(RM)
-    .map((i) =>
-      range(RN)
-        .map((j) => `var acc${i}_${j} = 0.0;`)
-        .join(' '),
-    )
+    .map((i) => quads.map((j) => `var acc${i}_${j} = vec4<f32>();`).join(' '))
     .join('\n  ')}
+  ${both((operand) => operand.declare)}
+  ${both((operand) => operand.fetch('k_first'))}
+  ${both((operand) => operand.store(''))}
+  workgroupBarrier();
+  var turn = 0u;
   for (var k0 = k_first; k0 < k_last; k0 += ${depth}u) {
-    ${load('a', rows, !transposeA)}
-    ${load('b', columns, transposeB)}
-    workgroupBarrier();
-    for (var k = 0u; k < ${depth}u; k++) {
-      ${range(RM)
-        .map((i) => `let a${i} = tile_a[k * ${rows + 1}u + ty + ${side * i}u];`)
-        .join(' ')}
-      ${range(RN)
-        .map((j) => `let b${j} = tile_b[k * ${columns + 1}u + tx + ${side * j}u];`)
-        .join(' ')}
-      ${range(RM)
-        .map((i) =>
-          range(RN)
-            .map((j) => `acc${i}_${j} += a${i} * b${j};`)
-            .join(' '),
-        )
-        .join('\n      ')}
-    }
+    // Past the last tile these are zeros that nobody reads.
+    ${both((operand) => operand.fetch(`k0 + ${depth}u`))}
+    let a_read = turn * ${depth * a.row}u + ty;
+    let b_read = turn * ${depth * b.row}u + tx;
+    ${inner}
+    ${buffers === 2 ? 'turn = 1u - turn;' : 'workgroupBarrier();'}
+    ${both((operand, _, size) => operand.store(buffers === 2 ? `turn * ${size}u + ` : ''))}
     workgroupBarrier();
   }
-  ${range(RN)
-    .map(
-      (j) =>
-        `{ let column = column0 + tx + ${side * j}u; ${range(RM)
-          .map((i) => store(i, j))
-          .join('\n    ')} }`,
-    )
+  ${range(RM)
+    .map((i) => storeRow(i))
     .join('\n  ')}
 }`
 }

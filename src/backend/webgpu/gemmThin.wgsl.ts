@@ -40,6 +40,6 @@ ${lanes === 1 ? '' : `var<workgroup> parts: array<f32, ${thinInvocations}>;`}
   ${sum}
   if (batch >= args.batches) { return; }
   let at = batch * args.out_batch + row * args.out_row + column;
-  out_set(at, ${result('total', 'at')});
+  out_set(at, ${result('total', 'at', 'column')});
 }`
 }

@@ -1,6 +1,5 @@
 // Opens a GPU as a backend: in browsers through navigator.gpu, in Node through the optional package `webgpu` (Dawn).
 import { DeviceError } from '../../errors.js'
-import type { Backend } from '../types.js'
 import { WebGpuBackend } from './backend.js'
 
 export interface WebGpuOptions {
@@ -20,8 +19,11 @@ interface DawnModule {
 
 // 16-bit floats are an unsafe feature of Dawn on NVIDIA's driver. Workgroup memory need not be zeroed, since every kernel
 // writes it before it reads it; the software driver compiles the zeroing to a store for each element, which takes it
-// seconds. Where a flag means nothing it changes nothing.
-const dawnFlags = ['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,disable_workgroup_init']
+// seconds. Timestamps are wanted as they are. Where a flag means nothing it changes nothing.
+const dawnFlags = [
+  'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,disable_workgroup_init',
+  'disable-dawn-features=timestamp_quantization',
+]
 
 async function implementation(): Promise<GPU> {
   const page = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu
@@ -38,12 +40,14 @@ async function implementation(): Promise<GPU> {
   }
 }
 
+/** GPUs larger than the usual 65,536 invocations, by the name of their architecture. */
+const largeArchitectures: Readonly<Record<string, number>> = { ampere: 2 ** 17, hopper: 2 ** 18, blackwell: 2 ** 18 }
 const gpuTraits = { fillingInvocations: 65536, unrolledStates: 16, cheapBarriers: true }
 const softwareTraits = { fillingInvocations: 64, unrolledStates: 0, cheapBarriers: false }
 const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query'] as const
 
 /** Opens the fastest adapter. Throws DeviceError where there is none. */
-export async function openWebGpu(options: WebGpuOptions = {}): Promise<Backend> {
+export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
   const gpu = options.gpu ?? (await implementation())
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
   if (!adapter) {
@@ -64,7 +68,11 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<Backend> 
   const maxBindings = Math.min(options.maxBindings ?? 16, limits.maxStorageBuffersPerShaderStage)
   const software = info.vendor === 'google' || info.architecture === 'swiftshader'
   const name = [info.vendor, info.architecture, info.description].filter(Boolean).join(' ')
-  const traits = { ...(software ? softwareTraits : gpuTraits) }
+  const traits = {
+    ...(software ? softwareTraits : gpuTraits),
+    workgroupBytes: limits.maxComputeWorkgroupStorageSize,
+  }
+  if (!software) traits.fillingInvocations = largeArchitectures[info.architecture] ?? traits.fillingInvocations
   if (options.fillingInvocations) traits.fillingInvocations = options.fillingInvocations
   if (options.cheapBarriers !== undefined) traits.cheapBarriers = options.cheapBarriers
   return new WebGpuBackend(gpu, device, `${name || 'GPU'}${software ? ' (software)' : ''}`, maxBindings, traits)

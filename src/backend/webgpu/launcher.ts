@@ -22,6 +22,8 @@ export interface DeviceTraits {
   readonly unrolledStates: number
   /** May a workgroup share a row? Not where barriers are emulated: there an invocation takes a row alone. */
   readonly cheapBarriers: boolean
+  /** Workgroup memory that a kernel may use, in bytes. */
+  readonly workgroupBytes: number
 }
 
 export type Encoder<K extends KernelName> = (launcher: Launcher, operands: OperandsOf<K>, numbers: NumbersOf<K>) => void

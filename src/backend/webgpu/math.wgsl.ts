@@ -5,7 +5,10 @@
 export const nanSafe = `
 fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 fn expOf(x: f32) -> f32 { return select(exp(x), x, isNan(x)); }
-fn logOf(x: f32) -> f32 { return select(log(x), x, isNan(x)); }`
+fn logOf(x: f32) -> f32 { return select(log(x), x, isNan(x)); }
+// Compilers turn a bare comparison and choice into max or min, which lose a NaN.
+fn atLeast(x: f32, low: f32) -> f32 { return select(select(x, low, x < low), x, isNan(x)); }
+fn atMost(x: f32, high: f32) -> f32 { return select(select(x, high, x > high), x, isNan(x)); }`
 
 export const logistic = `${nanSafe}
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + expOf(-x)); }
@@ -96,7 +99,7 @@ fn powOf(x: f32, e: f32) -> f32 {
 export const activationText: Readonly<Record<string, (x: string) => string>> = {
   none: (x) => x,
   silu: (x) => `silu(${x})`,
-  relu: (x) => `select(${x}, 0.0, ${x} < 0.0)`,
+  relu: (x) => `atLeast(${x}, 0.0)`,
   gelu: (x) => `gelu(${x})`,
   geluTanh: (x) => `geluTanh(${x})`,
   sigmoid: (x) => `sigmoid(${x})`,

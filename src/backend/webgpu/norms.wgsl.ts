@@ -27,8 +27,9 @@ function normalize(launcher: Launcher, operands: Forward, eps: number, centred: 
     mean: mean && write(mean),
     rstd: rstd && write(rstd),
   })
-  const value = `x_get(group * args.x_s0 + i)${residual ? ' + residual_get(group * args.residual_s0 + i)' : ''}`
-  const each = (text: string) => `for (var i = lane; i < args.n; i += ${lanes}u) { let v = ${value}; ${text} }`
+  const valueAt = (i: string) =>
+    `x_get(group * args.x_s0 + ${i})${residual ? ` + residual_get(group * args.residual_s0 + ${i})` : ''}`
+  const each = (text: string) => `for (var i = lane; i < args.n; i += ${lanes}u) { let v = ${valueAt('i')}; ${text} }`
   launcher.dispatch({
     label: `norm.${centred}.${lanes}.${Object.keys(bindings).join()}`,
     bindings,
@@ -38,7 +39,13 @@ function normalize(launcher: Launcher, operands: Forward, eps: number, centred: 
 ${rowEntry(lanes)}
   if (group >= args.rows) { return; }
   var total = 0.0;
-  ${centred ? `${each('total += v;')} let centre = groupSum(total, lane) * args.scale; total = 0.0;` : 'let centre = 0.0;'}
+  ${
+    // The mean of differences from the first value is exact where all values are one.
+    centred
+      ? `let first = ${valueAt('0u')}; ${each('total += v - first;')}
+  let centre = first + groupSum(total, lane) * args.scale; total = 0.0;`
+      : 'let centre = 0.0;'
+  }
   ${each('total += (v - centre) * (v - centre);')}
   let scale = inverseSqrt(groupSum(total, lane) * args.scale + args.eps);
   ${each(`${sum ? 'sum_set(group * args.sum_s0 + i, v);' : ''}
