@@ -1,0 +1,47 @@
+// The GPU bench, one call: is every kernel right, then how long do GEMM, the selective scan, a training step and decoding
+// take. Kernels are timed by the device's clock, steps and tokens by the wall clock.
+//   node dist/bench/gpu/main.js [suite] [copy] [gemm] [scan] [train] [decode] [--json FILE]     (default: all parts)
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { openReference } from '../../src/backend/reference/index.js'
+import { describeFailure, runSuite } from '../../src/backend/suite.js'
+import { openWebGpu } from '../../src/backend/webgpu/index.js'
+import { setDefaultBackend } from '../../src/tensor/index.js'
+import { measureDecode, measureTrain } from './models.js'
+import { measureCopy, measureGemm, measureScan } from './operators.js'
+import { formatRows, type Row } from './rows.js'
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } })
+const wanted = (part: string) => positionals.length === 0 || positionals.includes(part)
+
+const gpu = await openWebGpu()
+setDefaultBackend(gpu)
+console.log(gpu.description)
+let wrong = 0
+if (wanted('suite')) {
+  const { passed, skipped, failures } = await runSuite(gpu, openReference())
+  wrong = failures.length
+  console.log(`suite: ${passed} passed, ${skipped} skipped, ${wrong} failed`)
+  for (const failure of failures.slice(0, 40)) console.log(`  ${describeFailure(failure)}`)
+}
+const rows: Row[] = []
+const parts = { copy: measureCopy, gemm: measureGemm, scan: measureScan, train: measureTrain, decode: measureDecode }
+for (const [name, measure] of Object.entries(parts)) {
+  if (!wanted(name)) continue
+  try {
+    for await (const row of measure(gpu)) {
+      rows.push(row)
+      console.log(formatRows([row]).at(-1))
+      for (const line of row.detail ?? []) console.log(`    ${line}`)
+    }
+  } catch (error) {
+    wrong++
+    console.log(`${name}: ${(error as Error).message}`)
+  }
+}
+for (const line of ['', ...formatRows(rows)]) console.log(line)
+if (values.json) {
+  writeFileSync(values.json, `${JSON.stringify({ device: gpu.description, node: process.version, rows }, null, 1)}\n`)
+}
+await gpu.close()
+process.exit(wrong === 0 ? 0 : 1)
