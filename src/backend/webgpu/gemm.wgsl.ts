@@ -86,8 +86,8 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
   const form: GemmForm = {
     transposeA: !!numbers.transposeA,
     transposeB: !!numbers.transposeB,
-    wideA: alignedByFour(a),
-    wideB: alignedByFour(b),
+    wideA: alignedByFour(a) && a.shape[2] % 4 === 0,
+    wideB: alignedByFour(b) && b.shape[2] % 4 === 0,
     wideOut: !thin && N % 4 === 0 && alignedByFour(target),
     result: (x, at, column) => {
       if (split) return scaled(x)

@@ -30,17 +30,35 @@ const padding = 4
 /** Workgroup memory of a tile step in bytes. */
 export const tileBytes = ({ rows, columns }: Tile) => depth * (rows + columns + 2 * padding) * 4
 
-/** Functions `a_four`, `b_four`: four elements along the dense axis, zeros beyond the limits. */
-function fourText(name: 'a' | 'b', wide: boolean): string {
+/**
+ * Functions of four elements along the dense axis, zeros beyond the limits (`a_four`, `b_four`), or beyond the limits of
+ * rows and columns whatever comes, since those results are not stored (`a_near`, `b_near`). A load that no branch depends
+ * on is waited for only where its value is used.
+ */
+function fourText(name: 'a' | 'b', wide: boolean, denseIsInner: boolean): string {
   const each = [0, 1, 2, 3].map((j) => `if (dense + ${j}u < dense_limit) { v[${j}] = ${name}_get(at + ${j}u); }`)
+  const last = wide ? 'dense_limit - 4u' : 'dense_limit - 1u'
+  const near = denseIsInner
+    ? ['min(other, other_limit - 1u)', (j: number) => `dense + ${j}u`]
+    : ['other', (j: number) => `min(dense + ${j}u, ${last})`]
+  const [row, column] = near as [string, (j: number) => string]
   return `
 fn ${name}_four(base: u32, other: u32, dense: u32, other_limit: u32, dense_limit: u32) -> vec4<f32> {
   var v = vec4<f32>();
   if (other >= other_limit) { return v; }
   let at = base + other * args.${name}_row + dense;
-  ${wide ? `if (dense + 3u < dense_limit) { return ${name}_get4(at); }` : ''}
   ${each.join(' ')}
   return v;
+}
+fn ${name}_near(base: u32, other: u32, dense: u32, other_limit: u32, dense_limit: u32) -> vec4<f32> {
+  let at = base + ${row} * args.${name}_row;
+  return ${
+    wide
+      ? `${name}_get4(at + ${column(0)})`
+      : `vec4<f32>(${range(4)
+          .map((j) => `${name}_get(at + ${column(j)})`)
+          .join(', ')})`
+  };
 }`
 }
 
@@ -67,15 +85,15 @@ function filling(name: 'a' | 'b', extent: number, denseIsInner: boolean, invocat
     (i + 1) * invocations > fours ? `if (lane + ${i * invocations}u < ${fours}u) { ${text} }` : `{ ${text} }`
   return {
     declare: loads.map((i) => `var next_${name}${i} = vec4<f32>();`).join(' '),
-    fetch: (k0: string) =>
+    fetch: (k0: string, form: 'four' | 'near') =>
       loads
         .map((i) =>
           guarded(
             i,
             `${place(i)} next_${name}${i} = ${
               denseIsInner
-                ? `${name}_four(${name}_0, ${outer} + o, ${k0} + q * 4u, ${limit}, k_last)`
-                : `${name}_four(${name}_0, ${k0} + o, ${outer} + q * 4u, k_last, ${limit})`
+                ? `${name}_${form}(${name}_0, ${outer} + o, ${k0} + q * 4u, ${limit}, k_last)`
+                : `${name}_${form}(${name}_0, ${k0} + o, ${outer} + q * 4u, k_last, ${limit})`
             };`,
           ),
         )
@@ -122,11 +140,12 @@ export function tiledText({ rows, columns, side }: Tile, form: GemmForm, buffers
           quads.map((j) => `acc${i}_${j} = fma(vec4<f32>(a${i >> 2}[${i & 3}]), b${j}, acc${i}_${j});`).join(' '),
         )
         .join('\n      ')}`
+  const rolled = `for (var k = 0u; k < ${depth}u; k++) { ${multiply('k')} }`
   const inner = unrolled
     ? range(depth)
         .map((k) => `{ ${multiply(`${k}u`)} }`)
         .join('\n')
-    : `for (var k = 0u; k < ${depth}u; k++) { ${multiply('k')} }`
+    : rolled
   const one = (i: number, j: number, c: number) => result(`acc${i}_${j}[${c}]`, `at + ${c}u`, `(column + ${c}u)`)
   const storeQuad = (i: number, j: number) =>
     wideOut
@@ -148,8 +167,8 @@ export function tiledText({ rows, columns, side }: Tile, form: GemmForm, buffers
   // A subgroup's invocations cover 8 x 4 results, so that its reads of both tiles are few and without conflict.
   const across = side / 8
   return `${special}
-${fourText('a', wideA)}
-${fourText('b', wideB)}
+${fourText('a', wideA, !transposeA)}
+${fourText('b', wideB, transposeB)}
 var<workgroup> tile_a: array<vec4<f32>, ${buffers * depth * a.row}>;
 var<workgroup> tile_b: array<vec4<f32>, ${buffers * depth * b.row}>;
 @compute @workgroup_size(${invocations}) fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) wid: vec3<u32>) {
@@ -163,19 +182,32 @@ var<workgroup> tile_b: array<vec4<f32>, ${buffers * depth * b.row}>;
     .map((i) => quads.map((j) => `var acc${i}_${j} = vec4<f32>();`).join(' '))
     .join('\n  ')}
   ${both((operand) => operand.declare)}
-  ${both((operand) => operand.fetch('k_first'))}
-  ${both((operand) => operand.store(''))}
-  workgroupBarrier();
-  var turn = 0u;
-  for (var k0 = k_first; k0 < k_last; k0 += ${depth}u) {
-    // Past the last tile these are zeros that nobody reads.
-    ${both((operand) => operand.fetch(`k0 + ${depth}u`))}
-    let a_read = turn * ${depth * a.row}u + ty;
-    let b_read = turn * ${depth * b.row}u + tx;
-    ${inner}
-    ${buffers === 2 ? 'turn = 1u - turn;' : 'workgroupBarrier();'}
-    ${both((operand, _, size) => operand.store(buffers === 2 ? `turn * ${size}u + ` : ''))}
+  // Whole tiles of the inner axis, then what is left of it.
+  let k_whole = k_first + (max(k_last, k_first) - k_first) / ${depth}u * ${depth}u;
+  if (k_whole > k_first) {
+    ${both((operand) => operand.fetch('k_first', 'near'))}
+    ${both((operand) => operand.store(''))}
     workgroupBarrier();
+    var turn = 0u;
+    for (var k0 = k_first; k0 < k_whole; k0 += ${depth}u) {
+      // The last tile is fetched once more, and nobody reads it.
+      let k_next = min(k0 + ${depth}u, k_whole - ${depth}u);
+      ${both((operand) => operand.fetch('k_next', 'near'))}
+      let a_read = turn * ${depth * a.row}u + ty;
+      let b_read = turn * ${depth * b.row}u + tx;
+      ${inner}
+      ${buffers === 2 ? 'turn = 1u - turn;' : 'workgroupBarrier();'}
+      ${both((operand, _, size) => operand.store(buffers === 2 ? `turn * ${size}u + ` : ''))}
+      workgroupBarrier();
+    }
+  }
+  if (k_whole < k_last) {
+    ${both((operand) => operand.fetch('k_whole', 'four'))}
+    ${both((operand) => operand.store(''))}
+    workgroupBarrier();
+    let a_read = ty;
+    let b_read = tx;
+    ${rolled}
   }
   ${range(RM)
     .map((i) => storeRow(i))

@@ -44,6 +44,8 @@ export class BufferPool {
   private nextId = 0
   private inUse = 0
   private reserved = 0
+  /** The most bytes in use since spare memories were last given up. */
+  private peak = 0
 
   constructor(
     private readonly device: GPUDevice,
@@ -54,6 +56,7 @@ export class BufferPool {
     const size = sizeClass(bytes)
     const memory = this.current.spare.get(size)?.pop() ?? this.create(size)
     this.inUse += bytes
+    this.peak = Math.max(this.peak, this.inUse)
     return new WebGpuBuffer(bytes, memory, this.current)
   }
 
@@ -88,9 +91,11 @@ export class BufferPool {
         `webgpu: a tensor of ${size} bytes exceeds this device's largest buffer, ${maxBufferSize} bytes; use smaller batches`,
       )
     }
-    // Shapes that are gone for good must not hold memory for ever.
-    const spare = this.reserved - this.inUse
-    if (spare > this.inUse + 2 ** 29) this.trim()
+    // Shapes that are gone for good must not hold memory for ever; what a step will want again stays.
+    if (this.reserved + size > 1.25 * this.peak + 2 ** 29) {
+      this.trim()
+      this.peak = this.inUse
+    }
     this.reserved += size
     const gpu = this.device.createBuffer({ size, usage: usage.storage | usage.copySource | usage.copyTarget })
     return { id: this.nextId++, size, gpu }
