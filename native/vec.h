@@ -263,7 +263,43 @@ static inline vf expm1(vf x) {
   return choose(vabs(x) < splat(0.5f), near, exp(x) - 1.0f);
 }
 
-static inline vf sigmoid(vf x) { return 1.0f / (1.0f + exp(-x)); }
+// Functions of K vectors at once: each step is done for all of them before the next, so that K chains of dependent
+// operations run side by side.
+#define MK_EACH _Pragma("GCC unroll 8") for (int j = 0; j < K; j++)
+
+/// e^x for x <= 0; below -87 it is about 1e-38.
+template <int K>
+static inline void expNegative(vf (&x)[K]) {
+  vf shifted[K], f[K], p[K];
+  MK_EACH x[j] = atLeast(x[j], -87.0f);
+  MK_EACH shifted[j] = fma(x[j], splat(1.44269504f), splat(12582912.0f));
+  MK_EACH f[j] = fma(shifted[j] - 12582912.0f, splat(-0.693359375f), x[j]);
+  MK_EACH f[j] = fma(shifted[j] - 12582912.0f, splat(2.12194440e-4f), f[j]);
+  MK_EACH p[j] = fma(f[j], splat(1.9875691500e-4f), splat(1.3981999507e-3f));
+  MK_EACH p[j] = fma(p[j], f[j], splat(8.3334519073e-3f));
+  MK_EACH p[j] = fma(p[j], f[j], splat(4.1665795894e-2f));
+  MK_EACH p[j] = fma(p[j], f[j], splat(1.6666665459e-1f));
+  MK_EACH p[j] = fma(p[j], f[j], splat(5.0000001201e-1f));
+  MK_EACH p[j] = fma(p[j], f[j] * f[j], f[j] + 1.0f);
+  MK_EACH x[j] = unbits(bits(p[j]) + (bits(shifted[j]) << 23));
+}
+
+/// Right in both tails.
+template <int K>
+static inline void sigmoid(vf (&x)[K]) {
+  vf e[K];
+  MK_EACH e[j] = -vabs(x[j]);
+  expNegative(e);
+  MK_EACH {
+    const vf r = 1.0f / (1.0f + e[j]);
+    x[j] = choose(x[j] < vf{}, e[j] * r, r);
+  }
+}
+static inline vf sigmoid(vf x) {
+  vf one[1] = {x};
+  sigmoid(one);
+  return one[0];
+}
 
 static inline vf tanh(vf x) {
   const vf a = vabs(x);
@@ -278,8 +314,41 @@ static inline vf tanh(vf x) {
   return choose(a < splat(0.625f), near, signedFar);
 }
 
-/// log(1 + e^x), x itself above 20 (as PyTorch does).
-static inline vf softplus(vf x) { return choose(x > splat(20.0f), x, log1p(exp(x))); }
+/// log(1 + x) for x in [0, 1].
+template <int K>
+static inline void log1pUnit(vf (&x)[K]) {
+  vf lost[K], m[K], p[K];
+  vi upper[K];
+  // What the sum 1 + x lost, divided by it; a linear reciprocal is enough for a last digit.
+  MK_EACH lost[j] = (x[j] - ((x[j] + 1.0f) - 1.0f)) * (1.0f - 0.5f * x[j]);
+  MK_EACH upper[j] = (vi)(x[j] > splat(0.41421356f));
+  MK_EACH m[j] = choose(upper[j], 0.5f * x[j] - 0.5f, (x[j] + 1.0f) - 1.0f);
+  MK_EACH p[j] = fma(m[j], splat(7.0376836292e-2f), splat(-1.1514610310e-1f));
+  MK_EACH p[j] = fma(p[j], m[j], splat(1.1676998740e-1f));
+  MK_EACH p[j] = fma(p[j], m[j], splat(-1.2420140846e-1f));
+  MK_EACH p[j] = fma(p[j], m[j], splat(1.4249322787e-1f));
+  MK_EACH p[j] = fma(p[j], m[j], splat(-1.6668057665e-1f));
+  MK_EACH p[j] = fma(p[j], m[j], splat(2.0000714765e-1f));
+  MK_EACH p[j] = fma(p[j], m[j], splat(-2.4999993993e-1f));
+  MK_EACH p[j] = fma(p[j], m[j], splat(3.3333331174e-1f));
+  MK_EACH p[j] = fma(p[j] * m[j], m[j] * m[j], fma(m[j] * m[j], splat(-0.5f), m[j]));
+  MK_EACH x[j] = p[j] + choose(upper[j], splat(0.69314718f), lost[j]);
+}
+
+/// log(1 + e^x); above 20 that is x itself (as PyTorch has it) in this precision.
+template <int K>
+static inline void softplus(vf (&x)[K]) {
+  vf e[K];
+  MK_EACH e[j] = -vabs(x[j]);
+  expNegative(e);
+  log1pUnit(e);
+  MK_EACH x[j] = atLeast(x[j], 0.0f) + e[j];
+}
+static inline vf softplus(vf x) {
+  vf one[1] = {x};
+  softplus(one);
+  return one[0];
+}
 
 /// erf for |x| < 1.
 static inline vf erfNear(vf x) {

@@ -88,6 +88,72 @@ float* lanesOf(const Args& args, i32 thread, int slot, i64 vectors) {
   return args.scratch<float>(thread, slot, vectors * W);
 }
 
+/// What the recurrence takes from and leaves in scratch: for each vector of channels, a vector a step.
+struct Series {
+  float *dt, *du, *y;
+  i64 at(i64 v, i64 t) const { return (v * BLOCK + t) * W; }
+};
+
+/// Calls body(first, K) with K of `count` vectors at once, so that chains of dependent operations overlap.
+template <class Body>
+inline void severalVectors(i64 count, Body&& body) {
+  i64 v = 0;
+  for (; v + 4 <= count; v += 4) body(v, [] { return 4; });
+  for (; v < count; v++) body(v, [] { return 1; });
+}
+
+/// Step sizes, their products with the input, and what the skip connection adds, for vectors [from, to) of a block. A
+/// row of channels is read whole before the next step: rows lie far apart, often in the same few cache sets.
+template <bool PLAIN>
+void prepare(const ScanOperands& o, i64 b, i64 first, i64 from, i64 to, i64 lanes, const i64* positions, i64 steps,
+             const Series& s) {
+  vf bias[VECTORS] = {}, skip[VECTORS] = {};
+  for (i64 v = from; v < to; v++) {
+    if (o.deltaBias) bias[v] = loadAny(o.deltaBias, first + v * W, lanes);
+    if (o.D) skip[v] = loadAny(o.D, first + v * W, lanes);
+  }
+  for (i64 t = 0; t < steps; t++) {
+    const i64 delta = b * o.delta.stride[0] + positions[t] * o.delta.stride[1] + first;
+    const i64 input = b * o.u.stride[0] + positions[t] * o.u.stride[1] + first;
+    severalVectors(to - from, [&](i64 i, auto count) {
+      constexpr int K = count();
+      const i64 v = from + i;
+      vf dt[K];
+      MK_EACH dt[j] = lanesAt<PLAIN>(o.delta, delta + (v + j) * W, lanes) + bias[v + j];
+      if (o.softplus) softplus(dt);
+      MK_EACH {
+        const vf u = lanesAt<PLAIN>(o.u, input + (v + j) * W, lanes);
+        store(s.dt + s.at(v + j, t), dt[j]);
+        store(s.du + s.at(v + j, t), dt[j] * u);
+        store(s.y + s.at(v + j, t), skip[v + j] * u);
+      }
+    });
+  }
+}
+
+/// Gates the output and writes it.
+template <bool PLAIN>
+void finish(const ScanOperands& o, const View& out, i64 b, i64 first, i64 from, i64 to, i64 lanes, const i64* positions,
+            i64 steps, const Series& s) {
+  for (i64 t = 0; t < steps; t++) {
+    const i64 gate = o.z ? b * o.z.stride[0] + positions[t] * o.z.stride[1] + first : 0;
+    const i64 target = b * out.stride[0] + positions[t] * out.stride[1] + first;
+    severalVectors(to - from, [&](i64 i, auto count) {
+      constexpr int K = count();
+      const i64 v = from + i;
+      vf x[K];
+      MK_EACH x[j] = load(s.y + s.at(v + j, t));
+      if (o.z) {
+        vf z[K], g[K];
+        MK_EACH g[j] = z[j] = lanesAt<PLAIN>(o.z, gate + (v + j) * W, lanes);
+        sigmoid(g);
+        MK_EACH x[j] = x[j] * (z[j] * g[j]);
+      }
+      MK_EACH putLanes<PLAIN>(out, target + (v + j) * W, lanes, x[j]);
+    });
+  }
+}
+
 /// Channels [first, last) of sequence b, all steps.
 void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, const View& initialState, i64 chunk, i64 b,
                   i64 first, i64 last, i32 thread) {
@@ -95,11 +161,15 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
   const i64 vectors = (last - first + W - 1) / W;
   float* spectrum = lanesOf(args, thread, 0, VECTORS * N);
   float* h = lanesOf(args, thread, 1, VECTORS * N);
-  float* block = lanesOf(args, thread, 2, 3 * BLOCK);
+  float* block = lanesOf(args, thread, 2, 3 * VECTORS * BLOCK);
   float* rows = lanesOf(args, thread, 3, 2 * BLOCK * N);
-  float *dt = block, *du = block + BLOCK * W, *y = block + 2 * BLOCK * W;
+  const Series series = {block, block + VECTORS * BLOCK * W, block + 2 * VECTORS * BLOCK * W};
   float *rowsB = rows, *rowsC = rows + BLOCK * N * W;
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
+  const bool plain = o.u.dtype == FLOAT32 && o.delta.dtype == FLOAT32 && to.out.dtype == FLOAT32 && (!o.z || o.z.dtype == FLOAT32);
+  // Vectors that need neither conversion nor masks.
+  const i64 whole = plain ? (last - first) / W : 0;
+  i64 positions[BLOCK];
   bool neverPositive[VECTORS];
   for (i64 v = 0; v < vectors; v++) {
     const i64 d = first + v * W, lanes = least<i64>(W, last - d);
@@ -115,6 +185,10 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
   for (i64 step = 0; step < o.length;) {
     i64 steps = least(BLOCK, o.length - step);
     if (to.chunkStates) steps = least(steps, chunk - step % chunk);
+    for (i64 t = 0; t < steps; t++) positions[t] = o.position(step + t);
+    if (whole > 0) prepare<true>(o, b, first, 0, whole, W, positions, steps, series);
+    for (i64 v = whole; v < vectors; v++)
+      prepare<false>(o, b, first, v, v + 1, least<i64>(W, last - first - v * W), positions, steps, series);
     i64 heldGroupB = -1, heldGroupC = -1;
     for (i64 v = 0; v < vectors; v++) {
       const i64 d = first + v * W, lanes = least<i64>(W, last - d);
@@ -137,18 +211,8 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
         for (i64 n = 0; n < N; n++)
           storeUpTo<F32>((float*)s.data + b * s.stride[0] + step / chunk * s.stride[1] + n * s.stride[2] + d, load(hv + n * W), lanes);
       }
-      const vf bias = o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{};
-      const vf skip = o.D ? loadAny(o.D, d, lanes) : vf{};
-      for (i64 t = 0; t < steps; t++) {
-        const i64 p = o.position(step + t);
-        vf x = channelsAt(o.delta, b, p, d, lanes) + bias;
-        if (o.softplus) x = softplus(x);
-        const vf u = channelsAt(o.u, b, p, d, lanes);
-        store(dt + t * W, x);
-        store(du + t * W, x * u);
-        store(y + t * W, skip * u);
-      }
-      const BlockData data = {spectrum + v * N * W, hv, rowsB, rowsC, dt, du, y, N};
+      const i64 at = series.at(v, 0);
+      const BlockData data = {spectrum + v * N * W, hv, rowsB, rowsC, series.dt + at, series.du + at, series.y + at, N};
       for (i64 t = 0; t < steps;) {
         // A run of steps without a new sequence in its middle; one step at a time where every state is wanted.
         i64 end = t + 1;
@@ -165,16 +229,10 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
         }
         t = end;
       }
-      for (i64 t = 0; t < steps; t++) {
-        const i64 p = o.position(step + t);
-        vf x = load(y + t * W);
-        if (o.z) {
-          const vf z = channelsAt(o.z, b, p, d, lanes);
-          x = x * (z * sigmoid(z));
-        }
-        putChannels(to.out, b, p, d, lanes, x);
-      }
     }
+    if (whole > 0) finish<true>(o, to.out, b, first, 0, whole, W, positions, steps, series);
+    for (i64 v = whole; v < vectors; v++)
+      finish<false>(o, to.out, b, first, v, v + 1, least<i64>(W, last - first - v * W), positions, steps, series);
     step += steps;
   }
   if (to.finalState)

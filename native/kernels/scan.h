@@ -33,6 +33,17 @@ static inline vf channelsAt(const View& v, i64 b, i64 p, i64 d, i64 lanes) {
 static inline void putChannels(const View& v, i64 b, i64 p, i64 d, i64 lanes, vf x) {
   storeAny(v, b * v.stride[0] + p * v.stride[1] + d, x, lanes);
 }
+/// The same at a known row offset; PLAIN is float32 and a whole vector.
+template <bool PLAIN>
+static inline vf lanesAt(const View& v, i64 at, i64 lanes) {
+  return PLAIN ? load((const float*)v.data + at) : loadAny(v, at, lanes);
+}
+template <bool PLAIN>
+static inline void putLanes(const View& v, i64 at, i64 lanes, vf x) {
+  if (PLAIN) store((float*)v.data + at, x);
+  else storeAny(v, at, x, lanes);
+}
+
 /// Column n of rows [d, d + lanes) of a (D, N) operand, as a vector over channels.
 static inline vf columnAt(const View& v, i64 d, i64 lanes, i64 n) {
   vf x = {};
@@ -60,9 +71,14 @@ static inline Map mapOf(const View& v) {
 
 /// Fills `to` (steps, N) floats with the shared rows of a block.
 static inline void sharedRows(const Map& m, const ScanOperands& o, i64 b, i64 g, i64 step, i64 steps, float* to) {
+  const View& v = *m.view;
   for (i64 t = 0; t < steps; t++) {
     const i64 at = m.row(b, o.position(step + t), g);
-    for (i64 n = 0; n < o.states; n++) to[t * o.states + n] = elementAt(*m.view, at + n * m.view->stride[3]);
+    float* row = to + t * o.states;
+    if (v.dtype == FLOAT32 && v.stride[3] == 1)
+      for (i64 n = 0; n < o.states; n++) row[n] = ((const float*)v.data)[at + n];
+    else
+      for (i64 n = 0; n < o.states; n++) row[n] = elementAt(v, at + n * v.stride[3]);
   }
 }
 /// Fills `to` (steps, N) vectors with each lane's own row.
