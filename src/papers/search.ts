@@ -49,12 +49,18 @@ export class SearchIndex {
     const queried = [...new Set(wordsOf(query))]
     if (queried.length === 0) return Array.from({ length: this.#size }, (_, number) => number)
     const total = new Float32Array(this.#size)
-    let matching: number[] | null = null
+    let matching: number[] | undefined
     for (const word of queried) {
       const score = this.#scores(word)
-      const before: number[] = matching ?? Array.from(total.keys())
-      matching = before.filter((number) => score[number] > 0)
-      for (const number of matching) total[number] += score[number]
+      const kept: number[] = []
+      const candidates = matching?.length ?? this.#size
+      for (let i = 0; i < candidates; i++) {
+        const number = matching?.[i] ?? i
+        if (score[number] === 0) continue
+        total[number] += score[number]
+        kept.push(number)
+      }
+      matching = kept
     }
     return bestFirst(matching!, total)
   }
