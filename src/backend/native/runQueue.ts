@@ -24,6 +24,13 @@ const matrix = (buffer: DeviceBuffer): Operand => ({
   strides: [size, 1],
 })
 
+/** The same memory as GEMM takes it: a batch of one. */
+const batchOf = (one: Operand): Operand => ({
+  ...one,
+  shape: [1, ...one.shape],
+  strides: [size * size, ...one.strides],
+})
+
 /** Enqueues all rounds without waiting. The promises are of read-backs along the way, the last of the end. */
 function fill(backend: NativeBackend): Promise<ArrayBuffer>[] {
   const start = Float32Array.from({ length: size * size }, (_, i) => Math.sin(i))
@@ -34,7 +41,7 @@ function fill(backend: NativeBackend): Promise<ArrayBuffer>[] {
     const [product, sum, next] = [1, 2, 3].map(() => backend.allocate(bytes))
     const [x, y, z, out] = [state, product, sum, next].map(matrix)
     const numbers = { transposeA: 0, transposeB: 1, alpha: 1 / 16, accumulate: 0, activation: 0 }
-    launch(backend, 'gemm', { a: x, b: x, bias: null, out: y }, numbers)
+    launch(backend, 'gemm', { a: batchOf(x), b: batchOf(x), bias: null, out: batchOf(y) }, numbers)
     launch(backend, 'axpby', { a: x, b: y, out: z }, { alpha: 0.5, beta: round })
     launch(backend, 'softmax', { input: z, out }, { log: 1 })
     for (const buffer of [state, product, sum]) backend.release(buffer)
