@@ -26,6 +26,19 @@ static inline vf choose(vi mask, vf a, vf b) { return mask ? a : b; }
 // By instructions of a fixed meaning: the compiler makes a relaxed minimum, which may lose NaN, of a comparison.
 static inline vf atLeast(vf x, vf bound) { return (vf)__builtin_wasm_pmax_f32x4(x, bound); }
 static inline vf atMost(vf x, vf bound) { return (vf)__builtin_wasm_pmin_f32x4(x, bound); }
+#elif defined(__AVX__)
+// One instruction, which gives its second operand where either is NaN; compilers make a comparison and a blend of the
+// expressions below.
+static inline vf atLeast(vf x, vf bound) {
+  vf r;
+  asm("vmaxps %2, %1, %0" : "=v"(r) : "v"(bound), "v"(x));
+  return r;
+}
+static inline vf atMost(vf x, vf bound) {
+  vf r;
+  asm("vminps %2, %1, %0" : "=v"(r) : "v"(bound), "v"(x));
+  return r;
+}
 #else
 static inline vf atLeast(vf x, vf bound) { return x < bound ? bound : x; }
 static inline vf atMost(vf x, vf bound) { return x > bound ? bound : x; }
