@@ -1,6 +1,7 @@
 // Opens a GPU as a backend: in browsers through navigator.gpu, in Node through the optional package `webgpu` (Dawn).
 import { DeviceError } from '../../errors.js'
 import { WebGpuBackend } from './backend.js'
+import type { DeviceTraits } from './launcher.js'
 
 export interface WebGpuOptions {
   /** An implementation to use in place of the page's or Dawn's. */
@@ -11,6 +12,8 @@ export interface WebGpuOptions {
   readonly fillingInvocations?: number
   /** May invocations share rows of a reduction? Default: on a GPU. */
   readonly cheapBarriers?: boolean
+  /** How 32 invocations exchange values. Default: by subgroups where those are of 32, else not. */
+  readonly exchange?: DeviceTraits['exchange']
 }
 
 interface DawnModule {
@@ -84,7 +87,10 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBac
   const maxBindings = Math.min(options.maxBindings ?? 16, limits.maxStorageBuffersPerShaderStage)
   const software = isSoftware(adapter)
   const name = [info.vendor, info.architecture, info.description].filter(Boolean).join(' ')
+  const { subgroupMinSize, subgroupMaxSize } = info
+  const subgroups = adapter.features.has('subgroups') && subgroupMinSize === 32 && subgroupMaxSize === 32
   const traits = {
+    exchange: options.exchange ?? (subgroups ? ('subgroup' as const) : ('none' as const)),
     ...(software ? softwareTraits : gpuTraits),
     workgroupBytes: limits.maxComputeWorkgroupStorageSize,
   }

@@ -22,6 +22,8 @@ export interface DeviceTraits {
   readonly unrolledStates: number
   /** May a workgroup share a row? Not where barriers are emulated: there an invocation takes a row alone. */
   readonly cheapBarriers: boolean
+  /** How 32 neighbouring invocations exchange values: by a subgroup, by barriers (to test such kernels), or not at all. */
+  readonly exchange: 'subgroup' | 'barriers' | 'none'
   /** Workgroup memory that a kernel may use, in bytes. */
   readonly workgroupBytes: number
 }

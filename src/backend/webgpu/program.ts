@@ -22,6 +22,8 @@ export interface Dispatch {
   readonly integers: Readonly<Record<string, number>>
   /** f32 fields of `args`. */
   readonly floats?: Readonly<Record<string, number>>
+  /** Does the code use subgroup functions? */
+  readonly subgroups?: boolean
   /** Declarations and the entry point `main`. */
   readonly code: () => string
   readonly workgroups: readonly [number, number, number]
@@ -80,6 +82,7 @@ export function moduleText(dispatch: Dispatch, places: readonly Place[], slots: 
   const usesF16 = slots.some((slot) => slot.kind.includes('f16'))
   return [
     usesF16 ? 'enable f16;' : '',
+    dispatch.subgroups ? 'enable subgroups;' : '',
     `struct Args { ${fields.join(', ')} }`,
     '@group(0) @binding(0) var<uniform> args: Args;',
     ...slots.map(

@@ -17,6 +17,7 @@ import {
   stepSizeText,
   type WalkFlags,
 } from './scanText.js'
+import { scanByTiles } from './scanTiled.wgsl.js'
 
 const invocations = 64
 /** Steps a chunk where the caller keeps no chunk states. */
@@ -29,7 +30,9 @@ interface Shape {
   readonly N: number
 }
 
-export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, { softplus, reverse, chunk }) => {
+export const selectiveScan: Encoder<'selectiveScan'> = (launcher, operands, numbers) => {
+  if (scanByTiles(launcher, operands, numbers)) return
+  const { softplus, reverse, chunk } = numbers
   const { u, delta, A, B, C, D, z, deltaBias, initialState, resets, path } = operands
   const { out, finalState, states, chunkStates } = operands
   const [batch, L, channels] = u.shape

@@ -21,6 +21,7 @@ import {
 import { logistic } from './math.wgsl.js'
 import type { Binding } from './program.js'
 import { carry, layoutKey, scanHead } from './scan.wgsl.js'
+import { scanGradByTiles } from './scanGradTiled.wgsl.js'
 import { sumColumnParts, sumPlanes } from './scanSums.wgsl.js'
 import {
   flagKey,
@@ -44,7 +45,9 @@ const scratchBytes = 2 ** 28
 
 type Operands = Parameters<Encoder<'selectiveScanGrad'>>[1]
 
-export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operands, { softplus, reverse, chunk }) => {
+export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operands, numbers) => {
+  if (scanGradByTiles(launcher, operands, numbers)) return
+  const { softplus, reverse, chunk } = numbers
   const { u, A, B, C, deltaBias, resets, path } = operands
   const [batch, L, D] = u.shape
   const N = A.shape[1]
@@ -359,20 +362,20 @@ ${scanHead(invocations)}
 
 /** The adjoint of the final state, (B, D, N) to (B, 1, N, D), or zeros. */
 function startAdjoint(launcher: Launcher, { gradFinalState }: Operands, adjoint: Operand): void {
-  const flipped = transposed(adjoint)
+  const flipped = transposedStates(adjoint)
   if (gradFinalState) moveStates(launcher, gradFinalState, flipped)
   else elementwise(launcher, { label: 'zero', bindings: { out: write(flipped) }, text: 'out = 0.0;' })
 }
 
 function copyAdjoint(launcher: Launcher, adjoint: Operand, gradInitialState: Operand): void {
-  moveStates(launcher, transposed(adjoint), gradInitialState)
+  moveStates(launcher, transposedStates(adjoint), gradInitialState)
 }
 
-const moveStates = (launcher: Launcher, from: Operand, to: Operand) =>
+export const moveStates = (launcher: Launcher, from: Operand, to: Operand) =>
   elementwise(launcher, { label: 'copy.f32', bindings: { x: read(from), out: write(to) }, text: 'out = x;' })
 
 /** (B, 1, N, D) seen as (B, D, N). */
-function transposed(adjoint: Operand): Operand {
+export function transposedStates(adjoint: Operand): Operand {
   const [batch, , N, D] = adjoint.shape
   const [perBatch, , perState] = adjoint.strides
   return { ...adjoint, shape: [batch, D, N], strides: [perBatch, 1, perState] }

@@ -52,6 +52,53 @@ export function sumColumnParts(launcher: Launcher, parts: Operand, target: Opera
   })
 }
 
+/** parts (B, L, blocks, 2N), each block's sums of consecutive channels, into gradB and gradC (B, L, G, N) at each step's position. */
+export function sumChannelParts(
+  launcher: Launcher,
+  parts: Operand,
+  gradB: Operand,
+  gradC: Operand,
+  reverse: number,
+  path?: Operand | null,
+): void {
+  const [batch, L, blocks, both] = parts.shape
+  const bindings = present({ parts: read(parts), path: path && read(path), B: write(gradB), C: write(gradC) })
+  const [groupsB, groupsC] = [gradB.shape[2], gradC.shape[2]]
+  const groups = Math.max(groupsB, groupsC)
+  const total = batch * L * groups * both
+  launcher.dispatch({
+    label: `scanGrad.channels.${reverse}.${groups > 1}.${Object.keys(bindings).join()}`,
+    bindings,
+    integers: { ...strideFields(bindings), L, N: both / 2, blocks, groups, groupsB, groupsC, total },
+    code: () => `${linearEntry(invocations)}
+  let item = group * ${invocations}u + lane;
+  if (item >= args.total) { return; }
+  let m = item % (2u * args.N);
+  let g = item / (2u * args.N) % args.groups;
+  let s = item / (2u * args.N * args.groups) % args.L;
+  let b = item / (2u * args.N * args.groups * args.L);
+  let forC = m >= args.N;
+  let count = select(args.groupsB, args.groupsC, forC);
+  if (g >= count) { return; }
+  let span = args.blocks / count;
+  let parts_0 = b * args.parts_s0 + s * args.parts_s1 + g * span * args.parts_s2 + m;
+  var totals = vec4<f32>();
+  var i = 0u;
+  for (; i + 3u < span; i += 4u) {
+    totals += vec4<f32>(parts_get(parts_0 + i * args.parts_s2), parts_get(parts_0 + (i + 1u) * args.parts_s2),
+      parts_get(parts_0 + (i + 2u) * args.parts_s2), parts_get(parts_0 + (i + 3u) * args.parts_s2));
+  }
+  for (; i < span; i++) { totals.x += parts_get(parts_0 + i * args.parts_s2); }
+  let sum = (totals.x + totals.y) + (totals.z + totals.w);
+  let step = ${reverse ? 'args.L - 1u - s' : 's'};
+  let p = ${path ? 'u32(path_get(step))' : 'step'};
+  if (forC) { C_set(b * args.C_s0 + p * args.C_s1 + g * args.C_s2 + m - args.N, sum); }
+  else { B_set(b * args.B_s0 + p * args.B_s1 + g * args.B_s2 + m, sum); }
+}`,
+    workgroups: linearGrid(ceilDiv(total, invocations)),
+  })
+}
+
 /** planes (B, chunks, planes, D) from plane `first` on, summed over batch and chunks into target (D, N) or (D). */
 export function sumPlanes(launcher: Launcher, planes: Operand, first: number, target: Operand): void {
   const [batch, chunks, , D] = planes.shape

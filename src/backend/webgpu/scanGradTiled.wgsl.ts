@@ -1,0 +1,446 @@
+// Gradients of the selective scan by tiles, for the kinds that scanTile.ts names. A workgroup walks the chunks of its
+// segment from the last to the first. In a chunk it first runs forward from the border and keeps the state at the start of
+// each tile; then tiles go from last to first: forward over T steps, whose states stay in registers, and back with the
+// adjoint. With few channels the sequence is cut into segments, whose adjoints a local walk and a carry find first.
+// Sums over channels (B, C) and over batch and time (A, D, bias) are taken in two stages, in fixed order.
+import {
+  ceilDiv,
+  dispatchLayers,
+  type Encoder,
+  type Launcher,
+  present,
+  range,
+  read,
+  shifted,
+  size,
+  strideFields,
+  write,
+} from './launcher.js'
+import { logistic } from './math.wgsl.js'
+import type { Binding } from './program.js'
+import { carry, layoutKey } from './scan.wgsl.js'
+import { moveStates, transposedStates } from './scanGrad.wgsl.js'
+import { sumChannelParts, sumPlanes } from './scanSums.wgsl.js'
+import { flagKey, groupsOf, log2e, projection, type WalkFlags } from './scanText.js'
+import {
+  channelMasks,
+  elementStep,
+  exchangeText,
+  isTileable,
+  lanes,
+  mapLoads,
+  positionOf,
+  scatterSums,
+  segmentsOf,
+  stateMasks,
+  subgroups,
+  type TileShape,
+  tileHead,
+  tileShape,
+} from './scanTile.js'
+
+/** Steps of a tile. */
+const T = 8
+/** The most tiles of a chunk, whose first states lie in workgroup memory. */
+const mostTiles = 8
+
+type Operands = Parameters<Encoder<'selectiveScanGrad'>>[1]
+type Numbers = Parameters<Encoder<'selectiveScanGrad'>>[2]
+
+/** Computes the gradients by tiles where that form knows the kind; else returns false and does nothing. */
+export function scanGradByTiles(
+  launcher: Launcher,
+  operands: Operands,
+  { softplus, reverse, chunk }: Numbers,
+): boolean {
+  const { u, delta, A, B, C, D, z, deltaBias, resets, path, chunkStates, gradOut, gradStates } = operands
+  const [batch, L, channels] = u.shape
+  const steps = Math.min(chunk, ceilDiv(L, T) * T)
+  if (gradStates || steps > mostTiles * T || !isTileable(launcher.traits, operands, chunk, T)) return false
+  const shape = tileShape(A.shape[1], T)
+  const { N, W } = shape
+  const segments = segmentsOf(launcher.traits, batch, channels, L, steps, shape)
+  const parallel = segments.count > 1
+  const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
+  const blocks = ceilDiv(channels, W)
+  // One buffer for all scratch, since bindings are few.
+  const extents = [
+    [batch, segments.count, N, channels],
+    [batch, segments.count, N + 2, channels],
+    [batch, L, blocks, 2 * N],
+  ]
+  const pool = launcher.scratch('float32', [extents.reduce((sum, shape) => sum + size(shape), 0)])
+  let at = 0
+  const [adjoint, planes, parts] = extents.map((extent) => {
+    const operand = shifted(pool, at, extent)
+    at += size(extent)
+    return operand
+  })
+  const walk = {
+    delta: read(delta),
+    A: read(A),
+    deltaBias: deltaBias && read(deltaBias),
+    resets: resets && read(resets),
+    path: path && read(path),
+    C: projection(C),
+    z: z && read(z),
+    g: read(gradOut),
+  }
+  const run = (name: string, bindings: Record<string, Binding>, code: () => string) =>
+    dispatchLayers(launcher, {
+      label: `scanGrad.${name}.${steps / T}.${N}.${flagKey(flags)}.${layoutKey(bindings)}`,
+      bindings,
+      integers: {
+        ...strideFields(bindings),
+        L,
+        channels,
+        B_groups: groupsOf(B),
+        C_groups: groupsOf(C),
+        steps: segments.steps,
+        chunk: steps,
+      },
+      code,
+      subgroups: launcher.traits.exchange === 'subgroup',
+      workgroups: [blocks, segments.count, batch],
+    })
+  const { gradFinalState, gradInitialState } = operands
+  if (parallel) {
+    const ends = launcher.scratch('float32', [batch, segments.count, N + 2, channels])
+    const local = present({ ...walk, ends: write(ends) })
+    run('ends', local, () => adjointText(launcher, shape, flags, local))
+    carry(launcher, { A, ends, starts: adjoint, start: gradFinalState, end: gradInitialState }, true)
+  } else if (gradFinalState) moveStates(launcher, gradFinalState, transposedStates(adjoint))
+  const bindings = present({
+    ...walk,
+    u: read(u),
+    B: projection(B),
+    D: D && read(D),
+    border: read(chunkStates),
+    adjoint: (parallel || gradFinalState) && read(adjoint),
+    gradU: write(operands.gradU),
+    gradDelta: write(operands.gradDelta),
+    gradZ: z && operands.gradZ && write(operands.gradZ),
+    gradState: !parallel && gradInitialState && write(gradInitialState),
+    planes: write(planes),
+    parts: write(parts),
+  })
+  run('tiled', bindings, () => gradientText(launcher, shape, flags, bindings, steps / T))
+  sumChannelParts(launcher, parts, operands.gradB, operands.gradC, reverse, path)
+  const { gradA, gradD, gradDeltaBias } = operands
+  sumPlanes(launcher, planes, 0, gradA)
+  if (gradD) sumPlanes(launcher, planes, N, gradD)
+  if (gradDeltaBias) sumPlanes(launcher, planes, N + 1, gradDeltaBias)
+  return true
+}
+
+/** What both walks share: loads of the elements `names` and of the maps, and the declarations. */
+function tileLoads(shape: TileShape, flags: WalkFlags, names: readonly string[], maps: ReturnType<typeof mapLoads>) {
+  const elements = range(shape.E)
+  const step = (e: number) => elementStep(shape, e)
+  return {
+    declare: `${elements.map((e) => names.map((name) => `var next_${name}${e} = 0.0;`).join(' ')).join(' ')}
+  var next_reset = 0u;
+  ${maps.declare}`,
+    fetch: (s0: string, wanted = names) => `${elements
+      .map(
+        (e) => `{ let p = ${positionOf(flags, `min(${s0} + ${step(e)}, last - 1u)`)};
+      ${wanted.map((name) => `next_${name}${e} = ${name}_get(b * args.${name}_s0 + p * args.${name}_s1 + od);`).join(' ')} }`,
+      )
+      .join('\n    ')}
+    ${flags.resets ? `{ let p = ${positionOf(flags, `min(${s0} + lane % ${T}u, last - 1u)`)}; next_reset = u32(resets_get(b * args.resets_s0 + p)); }` : ''}
+    ${maps.fetch(s0)}`,
+    storeResets: flags.resets
+      ? `if (lane < ${T}u) { tile_reset[lane] = select(0u, next_reset, s0 + lane < last); }`
+      : '',
+  }
+}
+
+const four = (text: (n: string) => string) =>
+  `vec4<f32>(${range(4)
+    .map((i) => text(`quad * 4u + ${i}u`))
+    .join(', ')})`
+const loadA = `let A = ${four((n) => `A_get(d * args.A_s0 + ${n})`)} * ${log2e};`
+const stepSize = (flags: WalkFlags) => (flags.softplus ? 'softplus(raw)' : 'raw')
+
+/** Each segment's adjoint at its start, from zero at its end. */
+function adjointText(
+  launcher: Launcher,
+  shape: TileShape,
+  flags: WalkFlags,
+  bindings: Record<string, Binding>,
+): string {
+  const { W, E, Q, N } = shape
+  const maps = mapLoads(shape, flags, ['C'], 'last')
+  const names = ['delta', 'g', ...(bindings.z ? ['z'] : [])]
+  const loads = tileLoads(shape, flags, names, maps)
+  return `${logistic}
+${exchangeText(launcher.traits)}
+var<workgroup> tile_dt: array<f32, ${T * W}>;
+var<workgroup> tile_dy: array<f32, ${T * W}>;
+${flags.resets ? `var<workgroup> tile_reset: array<u32, ${T}>;` : ''}
+${maps.declaration}
+${tileHead(shape)}
+  ${loadA}
+  var adjoint = vec4<f32>();
+  var alive = 1.0;
+  var span = 0.0;
+  let bias = ${flags.deltaBias ? 'deltaBias_get(od)' : '0.0'};
+  ${loads.declare}
+  let tiles = (last - first + ${T - 1}u) / ${T}u;
+  ${loads.fetch(`first + (tiles - 1u) * ${T}u`)}
+  for (var i = 0u; i < tiles; i++) {
+    let s0 = first + (tiles - 1u - i) * ${T}u;
+    ${range(E)
+      .map(
+        (e) => `{ let raw = next_delta${e} + bias;
+      let inside = s0 + ${elementStep(shape, e)} < last;
+      tile_dt[${elementStep(shape, e)} * ${W}u + own] = select(0.0, ${stepSize(flags)}, inside);
+      tile_dy[${elementStep(shape, e)} * ${W}u + own] = select(0.0, next_g${e}${bindings.z ? ` * silu(next_z${e})` : ''}, inside); }`,
+      )
+      .join('\n    ')}
+    ${loads.storeResets}
+    ${maps.store}
+    workgroupBarrier();
+    ${loads.fetch(`max(s0, first + ${T}u) - ${T}u`)}
+    for (var back = ${T}u; back > 0u; back--) {
+      let t = back - 1u;
+      let dt = tile_dt[t * ${W}u + channel];
+      adjoint = exp2(dt * A) * fma(${maps.read('C', 't')}, vec4<f32>(tile_dy[t * ${W}u + channel]), adjoint);
+      span += dt;
+      ${flags.resets ? 'if (tile_reset[t] != 0u) { adjoint = vec4<f32>(); alive = 0.0; }' : ''}
+    }
+    workgroupBarrier();
+  }
+  if (!walks) { return; }
+  let ends_0 = b * args.ends_s0 + segment * args.ends_s1 + d;
+  ${range(4)
+    .map((i) => `ends_set(ends_0 + (quad * 4u + ${i}u) * args.ends_s2, adjoint[${i}]);`)
+    .join(' ')}
+  if (quad == ${Q - 1}u) {
+    ends_set(ends_0 + ${N}u * args.ends_s2, span);
+    ends_set(ends_0 + ${N + 1}u * args.ends_s2, alive);
+  }
+}`
+}
+
+function gradientText(
+  launcher: Launcher,
+  shape: TileShape,
+  flags: WalkFlags,
+  bindings: Record<string, Binding>,
+  tilesOfChunk: number,
+): string {
+  const { W, E, N } = shape
+  const maps = mapLoads(shape, flags, ['B', 'C'], 'last')
+  const names = ['u', 'delta', 'g', ...(bindings.z ? ['z'] : [])]
+  const loads = tileLoads(shape, flags, names, maps)
+  const elements = range(E)
+  const step = (e: number) => elementStep(shape, e)
+  const own = (e: number) => `${step(e)} * ${W}u + own`
+  const reset = (t: string) => (flags.resets ? `if (tile_reset[${t}] != 0u) { h = vec4<f32>(); }` : '')
+  const storeWalk = (e: number) => `let inside = s0 + ${step(e)} < last && stores;
+      let dt = select(0.0, ${stepSize(flags)}, inside);
+      tile_dt[${own(e)}] = dt;
+      tile_dx[${own(e)}] = select(0.0, dt * next_u${e}, inside);`
+  const byStates = (name: string) =>
+    scatterSums(
+      range(4).map((i) => `${name}${i}`),
+      stateMasks(shape),
+    )
+  const byChannels = scatterSums(
+    range(8).map((i) => `v${i}`),
+    channelMasks(shape),
+  )
+  // Steps go back in two halves of four, whose sums over the states are taken together.
+  const half = (t0: number) => `{
+      ${['y', 'x', 'd']
+        .map((name) =>
+          range(4)
+            .map((i) => `var ${name}${i} = 0.0;`)
+            .join(' '),
+        )
+        .join(' ')}
+      ${range(4)
+        .map((i) => 3 - i)
+        .map(
+          (i) => `{
+        let dt = tile_dt[${(t0 + i) * W}u + channel];
+        let dx = tile_dx[${(t0 + i) * W}u + channel];
+        let dy = tile_dy[${(t0 + i) * W}u + channel];
+        let Bt = ${maps.read('B', `${t0 + i}u`)};
+        let Ct = ${maps.read('C', `${t0 + i}u`)};
+        let decayed = a${t0 + i} * h${t0 + i};
+        let after = fma(vec4<f32>(dx), Bt, decayed);
+        let slope = fma(Ct, vec4<f32>(dy), adjoint);
+        let slopeA = slope * decayed;
+        y${i} = dot(Ct, after);
+        x${i} = dot(slope, Bt);
+        d${i} = dot(slopeA, A);
+        sumA = fma(slopeA, vec4<f32>(dt), sumA);
+        adjoint = slope * a${t0 + i};
+        ${flags.resets ? `if (tile_reset[${t0 + i}] != 0u) { adjoint = vec4<f32>(); }` : ''}
+        let forB = slope * dx;
+        let forC = after * dy;
+        ${range(4)
+          .map((c) => `var v${c} = forB[${c}];`)
+          .join(' ')} ${range(4)
+          .map((c) => `var v${c + 4} = forC[${c}];`)
+          .join(' ')}
+        ${byChannels.text}
+        ${
+          byChannels.owners === 'true' ? '' : `if (${byChannels.owners}) `
+        }{ let which = ${byChannels.index}; tile_parts[(lane / 32u * ${T}u + ${t0 + i}u) * ${2 * N}u + which / 4u * ${N}u + quad * 4u + which % 4u] = v0; }
+      }`,
+        )
+        .join('\n      ')}
+      ${(
+        [
+          ['y', 'tile_y'],
+          ['x', 'tile_x'],
+          ['d', 'tile_d'],
+        ] as const
+      )
+        .map(([name, tile]) => {
+          const sums = byStates(name)
+          return `${sums.text}
+      { let which = ${t0}u + ${sums.index}; ${range(sums.held)
+        .map((i) => `${tile}[(which + ${i}u) * ${W}u + channel] = ${name}${i};`)
+        .join(' ')} }`
+        })
+        .join('\n      ')}
+    }`
+  const partSlots = range(ceilDiv(T * 2 * N, lanes))
+  return `${logistic}
+${exchangeText(launcher.traits)}
+var<workgroup> tile_dt: array<f32, ${T * W}>;
+var<workgroup> tile_dx: array<f32, ${T * W}>;
+var<workgroup> tile_dy: array<f32, ${T * W}>;
+var<workgroup> tile_y: array<f32, ${T * W}>;
+var<workgroup> tile_x: array<f32, ${T * W}>;
+var<workgroup> tile_d: array<f32, ${T * W}>;
+var<workgroup> tile_parts: array<f32, ${subgroups * T * 2 * N}>;
+var<workgroup> tile_start: array<vec4<f32>, ${tilesOfChunk * lanes}>;
+${flags.resets ? `var<workgroup> tile_reset: array<u32, ${T}>;` : ''}
+${maps.declaration}
+${tileHead(shape)}
+  ${loadA}
+  var adjoint = vec4<f32>();
+  ${
+    bindings.adjoint
+      ? `if (walks) { adjoint = ${four((n) => `adjoint_get(b * args.adjoint_s0 + segment * args.adjoint_s1 + (${n}) * args.adjoint_s2 + d)`)}; }`
+      : ''
+  }
+  var sumA = vec4<f32>();
+  var sumD = 0.0;
+  var sumBias = 0.0;
+  let bias = ${flags.deltaBias ? 'deltaBias_get(od)' : '0.0'};
+  let skip = ${bindings.D ? 'D_get(od)' : '0.0'};
+  ${loads.declare}
+  let chunks = (last - first + args.chunk - 1u) / args.chunk;
+  for (var back = chunks; back > 0u; back--) {
+    let chunk_first = first + (back - 1u) * args.chunk;
+    let tiles = (min(last, chunk_first + args.chunk) - chunk_first + ${T - 1}u) / ${T}u;
+    let border_0 = b * args.border_s0 + chunk_first / args.chunk * args.border_s1 + d;
+    var h = vec4<f32>();
+    if (walks) { h = ${four((n) => `border_get(border_0 + (${n}) * args.border_s2)`)}; }
+    ${loads.fetch('chunk_first', ['u', 'delta'])}
+    for (var i = 0u; i + 1u < tiles; i++) {
+      let s0 = chunk_first + i * ${T}u;
+      tile_start[i * ${lanes}u + lane] = h;
+      ${elements.map((e) => `{ let raw = next_delta${e} + bias; ${storeWalk(e)} }`).join('\n      ')}
+      ${loads.storeResets}
+      ${maps.store}
+      workgroupBarrier();
+      ${loads.fetch(`s0 + ${T}u`, ['u', 'delta'])}
+      for (var t = 0u; t < ${T}u; t++) {
+        ${reset('t')}
+        h = fma(exp2(tile_dt[t * ${W}u + channel] * A), h, tile_dx[t * ${W}u + channel] * ${maps.read('B', 't')});
+      }
+      workgroupBarrier();
+    }
+    ${loads.fetch(`chunk_first + (tiles - 1u) * ${T}u`)}
+    for (var left = tiles; left > 0u; left--) {
+      let s0 = chunk_first + (left - 1u) * ${T}u;
+      if (left < tiles) { h = tile_start[(left - 1u) * ${lanes}u + lane]; }
+      ${elements
+        .map(
+          (e) => `let u${e} = next_u${e}; let go${e} = next_g${e}; let raw${e} = next_delta${e} + bias;
+      ${bindings.z ? `let z${e} = next_z${e};` : ''}
+      let dy${e} = select(0.0, go${e}${bindings.z ? ` * silu(z${e})` : ''}, s0 + ${step(e)} < last && stores);
+      tile_dy[${own(e)}] = dy${e};
+      { let raw = raw${e}; ${storeWalk(e)} }`,
+        )
+        .join('\n      ')}
+      ${loads.storeResets}
+      ${maps.store}
+      workgroupBarrier();
+      ${loads.fetch(`max(s0, chunk_first + ${T}u) - ${T}u`)}
+      ${range(T)
+        .map(
+          (t) => `${reset(`${t}`)} let h${t} = h; let a${t} = exp2(tile_dt[${t * W}u + channel] * A);
+      h = fma(a${t}, h, tile_dx[${t * W}u + channel] * ${maps.read('B', `${t}u`)});`,
+        )
+        .join('\n      ')}
+      ${half(4)}
+      ${half(0)}
+      workgroupBarrier();
+      ${partSlots
+        .map(
+          (i) => `{ let slot = lane + ${i * lanes}u; let s = s0 + slot / ${2 * N}u;
+      if (${(i + 1) * lanes > T * 2 * N ? `slot < ${T * 2 * N}u && ` : ''}s < last) {
+        parts_set(b * args.parts_s0 + s * args.parts_s1 + wid.x * args.parts_s2 + slot % ${2 * N}u,
+          ${range(subgroups)
+            .map((w) => `tile_parts[slot + ${w * T * 2 * N}u]`)
+            .join(' + ')}); } }`,
+        )
+        .join('\n      ')}
+      ${elements
+        .map(
+          (e) => `{ let s = s0 + ${step(e)};
+        let raw = raw${e};
+        let grad_x = tile_x[${own(e)}];
+        // A holds base-2 logarithms; the chain rule wants natural ones.
+        let gradStep = (tile_d[${own(e)}] * ${Math.LN2} + grad_x * u${e})${flags.softplus ? ' * sigmoid(raw)' : ''};
+        if (s < last && stores) {
+          let p = ${positionOf(flags, 's')};
+          sumBias += gradStep;
+          sumD += dy${e} * u${e};
+          gradU_set(b * args.gradU_s0 + p * args.gradU_s1 + od, grad_x * ${stepSize(flags)}${bindings.D ? ` + skip * dy${e}` : ''});
+          gradDelta_set(b * args.gradDelta_s0 + p * args.gradDelta_s1 + od, gradStep);
+          ${bindings.gradZ ? `gradZ_set(b * args.gradZ_s0 + p * args.gradZ_s1 + od, go${e} * (tile_y[${own(e)}]${bindings.D ? ` + skip * u${e}` : ''}) * siluGrad(z${e}));` : ''}
+        } }`,
+        )
+        .join('\n      ')}
+    }
+  }
+  // The invocations that store a channel sum what each of them saw.
+  workgroupBarrier();
+  tile_parts[lane] = sumD;
+  tile_parts[lane + ${lanes}u] = sumBias;
+  workgroupBarrier();
+  let planes_0 = b * args.planes_s0 + segment * args.planes_s1;
+  if (lane < ${W}u && stores) {
+    ${['D', 'Bias']
+      .map(
+        (_, i) =>
+          `planes_set(planes_0 + ${N + i}u * args.planes_s2 + od, ${range(lanes / W)
+            .map((k) => `tile_parts[lane + ${k * W + i * lanes}u]`)
+            .join(' + ')});`,
+      )
+      .join('\n    ')}
+  }
+  if (!walks) { return; }
+  ${range(4)
+    .map((i) => `planes_set(planes_0 + (quad * 4u + ${i}u) * args.planes_s2 + d, sumA[${i}]);`)
+    .join('\n  ')}
+  ${
+    bindings.gradState
+      ? range(4)
+          .map(
+            (i) => `gradState_set(b * args.gradState_s0 + d * args.gradState_s1 + quad * 4u + ${i}u, adjoint[${i}]);`,
+          )
+          .join(' ')
+      : ''
+  }
+}`
+}
