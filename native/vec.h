@@ -82,12 +82,26 @@ struct F32 {
   static T put(float x) { return x; }
 };
 
+// GCC converts between 16 and 32 bits by halves, where the processor has one instruction.
+#if defined(__GNUC__) && !defined(__clang__) && MK_LANES == 8 && defined(__F16C__)
+typedef short vshort __attribute__((vector_size(W * 2)));
+static inline vu widened(vh x) { return (vu)__builtin_ia32_pmovzxwd256((vshort)x); }
+static inline vf fromHalf(vh x) { return (vf)__builtin_ia32_vcvtph2ps256((vshort)x); }
+static inline vh toHalf(vf x) { return (vh)__builtin_ia32_vcvtps2ph256(x, 0); }
+#define MK_HALF_INSTRUCTIONS
+#elif defined(__GNUC__) && !defined(__clang__) && MK_LANES == 16 && defined(__AVX512F__)
+typedef short vshort __attribute__((vector_size(W * 2)));
+static inline vu widened(vh x) { return (vu)__builtin_ia32_pmovzxwd512_mask((vshort)x, vi{}, 0xffff); }
+static inline vf fromHalf(vh x) { return (vf)__builtin_ia32_vcvtph2ps512_mask((vshort)x, vf{}, 0xffff, 4); }
+static inline vh toHalf(vf x) { return (vh)__builtin_ia32_vcvtps2ph512_mask(x, 0, vshort{}, 0xffff); }
+#define MK_HALF_INSTRUCTIONS
+#else
+static inline vu widened(vh x) { return __builtin_convertvector(x, vu); }
+#endif
+
 struct BF16 {
   typedef u16 T;
-  static vf load(const T* p) {
-    const vu wide = __builtin_convertvector(*(const vhUnaligned*)p, vu);
-    return (vf)(wide << 16);
-  }
+  static vf load(const T* p) { return (vf)(widened(*(const vhUnaligned*)p) << 16); }
   /// Rounds to nearest even; NaN stays NaN.
   static vu round(vf x) {
     const vu b = (vu)x;
@@ -134,8 +148,13 @@ struct F16 {
     r = (nan & 0x7e00) | (~nan & r);
     return r | sign;
   }
-  static vf load(const T* p) { return widen(__builtin_convertvector(*(const vhUnaligned*)p, vu)); }
+#ifdef MK_HALF_INSTRUCTIONS
+  static vf load(const T* p) { return fromHalf(*(const vhUnaligned*)p); }
+  static void store(T* p, vf x) { *(vhUnaligned*)p = toHalf(x); }
+#else
+  static vf load(const T* p) { return widen(widened(*(const vhUnaligned*)p)); }
   static void store(T* p, vf x) { *(vhUnaligned*)p = __builtin_convertvector(narrow(x), vh); }
+#endif
   static float get(T x) { return widen((vu)splat((i32)x))[0]; }
   static T put(float x) { return (T)narrow(splat(x))[0]; }
 };
