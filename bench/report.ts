@@ -69,7 +69,14 @@ export function formatReport({ machine, device, sections }: BenchReport): string
     .flatMap(({ peers }) => peers)
     .map((p) => [p.name, p.version, `${p.threads}`, p.path, p.expected])
   const remarks = sections.flatMap(({ title, remarks }) => remarks.map((remark) => `${title}: ${remark}`))
+  // Contenders that use one core suffer less from a busy machine than those that use all.
+  const busy = machine.load > machine.cores / 4
   const blocks = [
+    busy
+      ? [
+          `This machine is busy (load ${machine.load.toFixed(1)} on ${machine.cores} cores): measure again when it is quiet.`,
+        ]
+      : [],
     formatTable(columns('of', 'ratio', '>value', 'goal'), ratios),
     ...sections.flatMap(({ title, kernels }) => (kernels ? [stepTable(title, kernels)] : [])),
     formatTable(columns('of', 'this run, this machine', '>value', 'unit'), measurements),

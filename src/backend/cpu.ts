@@ -20,8 +20,8 @@ export type KernelErrorFields = readonly [code: number, opcode: number, index: n
 /** One address space with an executor that runs what it is given in order. */
 export interface CpuMemory {
   readonly kernelNames: readonly string[]
-  /** Spare bytes that the pool keeps at most. */
-  readonly mostSpare: number
+  /** Spare bytes that the pool keeps at most, where tensors hold `inUse` bytes and have held `peak`. */
+  mostSpare(inUse: number, peak: number): number
   /** 64-byte aligned; 0 where there is no memory left. */
   allocate(bytes: number): number
   free(address: number, bytes: number): void
@@ -59,6 +59,7 @@ const batchWords = 4096
 export class CpuBackend implements Backend {
   #operationCount = 0
   #inUse = 0
+  #peak = 0
   #reserved = 0
   #flushScheduled = false
   #recording: Recording | null = null
@@ -71,7 +72,10 @@ export class CpuBackend implements Backend {
     protected readonly cpu: CpuMemory,
   ) {
     this.#stream = this.#newStream()
-    this.#pool = new BufferPool((buffer) => this.#giveBack(buffer), cpu.mostSpare)
+    this.#pool = new BufferPool(
+      (buffer) => this.#giveBack(buffer),
+      () => cpu.mostSpare(this.#inUse, this.#peak),
+    )
   }
 
   #newStream(): CommandStream {
@@ -112,6 +116,7 @@ export class CpuBackend implements Backend {
     const buffer = new CpuBuffer(bytes, capacity, address, recording)
     recording?.all.push(buffer)
     this.#inUse += bytes
+    this.#peak = Math.max(this.#peak, this.#inUse)
     return buffer
   }
 
@@ -209,7 +214,10 @@ export class CpuBackend implements Backend {
 
   beginCapture(): void {
     if (this.#recording) throw new DeviceError('a capture is already being recorded; end it first')
-    const pool = new BufferPool<CpuBuffer>(() => {}, Number.POSITIVE_INFINITY)
+    const pool = new BufferPool<CpuBuffer>(
+      () => {},
+      () => Number.POSITIVE_INFINITY,
+    )
     this.#recording = { stream: this.#newStream(), pool, all: [], operations: 0, ended: false }
   }
 

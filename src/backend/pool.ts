@@ -12,10 +12,10 @@ export class BufferPool<B extends { readonly capacity: number }> {
   readonly #spare = new Map<number, B[]>()
   #spareBytes = 0
 
-  /** `most`: spare bytes kept at most; beyond it a released buffer goes back to the system. */
+  /** `most()`: spare bytes kept at most; beyond it a released buffer goes back to the system. */
   constructor(
     private readonly free: (buffer: B) => void,
-    private readonly most: number,
+    private readonly most: () => number,
   ) {}
 
   get spareBytes(): number {
@@ -27,7 +27,7 @@ export class BufferPool<B extends { readonly capacity: number }> {
     return buffer
   }
   give(buffer: B): void {
-    if (this.#spareBytes + buffer.capacity > this.most) {
+    if (this.#spareBytes + buffer.capacity > this.most()) {
       this.free(buffer)
       return
     }

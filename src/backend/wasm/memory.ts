@@ -11,8 +11,6 @@ const growthPages = 16
 
 export class WasmMemory implements CpuMemory {
   readonly kernelNames: readonly string[]
-  /** Memory is scarce, and free regions merge only once they are back in the list. */
-  readonly mostSpare = 2 ** 26
   readonly #memory: WebAssembly.Memory
   readonly #exports: KernelExports
   readonly #free = new FreeList()
@@ -45,6 +43,11 @@ export class WasmMemory implements CpuMemory {
     })
     this.#threads = await Promise.all(starts.map((start) => platform.startThread(start)))
     this.#exports.setup(count)
+  }
+
+  /** Memory is scarce, and free regions merge only once they are back in the list. */
+  mostSpare(): number {
+    return 2 ** 26
   }
 
   allocate(bytes: number): number {
