@@ -1,5 +1,6 @@
 // Causal depth-wise convolution over time with carried state and resets, and its gradients.
 import type { Operand } from '../types.js'
+import { convByFours, convGradByFours } from './convFours.wgsl.js'
 import {
   ceilDiv,
   type Encoder,
@@ -57,6 +58,10 @@ export const causalConv1d: Encoder<'causalConv1d'> = (launcher, operands, { silu
     resets: resets && read(resets),
     out: write(out),
   })
+  if (!initialState && !resets && convByFours(launcher, operands, silu)) {
+    if (finalState) keepLastInputs(launcher, operands, finalState, K)
+    return
+  }
   const items = batch * L * D
   launcher.dispatch({
     label: `conv.${K}.${silu}.${Object.keys(bindings).join()}`,
@@ -123,6 +128,7 @@ type Gradient = Parameters<Encoder<'causalConv1dGrad'>>[1]
 
 export const causalConv1dGrad: Encoder<'causalConv1dGrad'> = (launcher, operands, { silu }) => {
   const { gradOut, gradInitialState } = operands
+  if (convGradByFours(launcher, operands, silu)) return
   const before = silu ? gradBeforeSilu(launcher, operands) : gradOut
   gradOfInput(launcher, operands, before)
   gradOfWeight(launcher, operands, before)

@@ -23,7 +23,7 @@ export interface GemmForm {
 }
 
 /** Inner elements of a tile step; parts of a split are multiples of it. */
-export const depth = 16
+export const depth = 8
 /** Elements between the rows of a tile beyond its extent, which spread its columns over the memory's banks. */
 const padding = 4
 

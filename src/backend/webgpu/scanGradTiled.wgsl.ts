@@ -1,6 +1,6 @@
 // Gradients of the selective scan by tiles, for the kinds that scanTile.ts names. A workgroup walks the chunks of its
 // segment from the last to the first. In a chunk it first runs forward from the border and keeps the state at the start of
-// each tile; then tiles go from last to first: forward over T steps, whose states stay in registers, and back with the
+// each tile; then tiles go from last to first: forward over half a tile, whose states stay in registers, and back with the
 // adjoint. With few channels the sequence is cut into segments, whose adjoints a local walk and a carry find first.
 // Sums over channels (B, C) and over batch and time (A, D, bias) are taken in two stages, in fixed order.
 import {
@@ -39,13 +39,21 @@ import {
   tileShape,
 } from './scanTile.js'
 
-/** Steps of a tile. */
-const T = 8
+/** Steps of a tile, and those of them whose states are in registers at a time. */
+const T = 16
+const held = 8
 /** The most tiles of a chunk, whose first states lie in workgroup memory. */
 const mostTiles = 8
 
 type Operands = Parameters<Encoder<'selectiveScanGrad'>>[1]
 type Numbers = Parameters<Encoder<'selectiveScanGrad'>>[2]
+
+/** Workgroup memory of the gradient's kernel, in bytes. */
+function bytesOf({ N, W, Q }: TileShape, tilesOfChunk: number): number {
+  const floats = 6 * T * W + subgroups * T * 2 * N + T
+  const fours = 2 * T * Q + (tilesOfChunk - 1) * lanes
+  return 4 * floats + 16 * fours
+}
 
 /** Computes the gradients by tiles where that form knows the kind; else returns false and does nothing. */
 export function scanGradByTiles(
@@ -58,6 +66,7 @@ export function scanGradByTiles(
   const steps = Math.min(chunk, ceilDiv(L, T) * T)
   if (gradStates || steps > mostTiles * T || !isTileable(launcher.traits, operands, chunk, T)) return false
   const shape = tileShape(A.shape[1], T)
+  if (bytesOf(shape, steps / T) > launcher.traits.workgroupBytes) return false
   const { N, W } = shape
   const segments = segmentsOf(launcher.traits, batch, channels, L, steps, shape)
   const parallel = segments.count > 1
@@ -239,9 +248,15 @@ function gradientText(
   const own = (e: number) => `${step(e)} * ${W}u + own`
   const reset = (t: string) => (flags.resets ? `if (tile_reset[${t}] != 0u) { h = vec4<f32>(); }` : '')
   const storeWalk = (e: number) => `let inside = s0 + ${step(e)} < last && stores;
-      let dt = select(0.0, ${stepSize(flags)}, inside);
-      tile_dt[${own(e)}] = dt;
-      tile_dx[${own(e)}] = select(0.0, dt * next_u${e}, inside);`
+      tile_dt[${own(e)}] = select(0.0, ${stepSize(flags)}, inside);
+      tile_u[${own(e)}] = select(0.0, next_u${e}, inside);`
+  const advance = (t: string) => `${reset(t)}
+        { let dt = tile_dt[(${t}) * ${W}u + channel];
+        h = fma(exp2(dt * A), h, dt * tile_u[(${t}) * ${W}u + channel] * ${maps.read('B', t)}); }`
+  // Where every tile is a chunk its border comes with it.
+  const single = tilesOfChunk === 1
+  const borderText = (chunk: string) =>
+    four((n) => `border_get(b * args.border_s0 + (${chunk}) * args.border_s1 + (${n}) * args.border_s2 + d)`)
   const byStates = (name: string) =>
     scatterSums(
       range(4).map((i) => `${name}${i}`),
@@ -251,8 +266,8 @@ function gradientText(
     range(8).map((i) => `v${i}`),
     channelMasks(shape),
   )
-  // Steps go back in two halves of four, whose sums over the states are taken together.
-  const half = (t0: number) => `{
+  // Steps go back by fours, whose sums over the states are taken together.
+  const back = (t0: number) => `{
       ${['y', 'x', 'd']
         .map((name) =>
           range(4)
@@ -265,11 +280,12 @@ function gradientText(
         .map(
           (i) => `{
         let dt = tile_dt[${(t0 + i) * W}u + channel];
-        let dx = tile_dx[${(t0 + i) * W}u + channel];
+        let dx = dt * tile_u[${(t0 + i) * W}u + channel];
         let dy = tile_dy[${(t0 + i) * W}u + channel];
         let Bt = ${maps.read('B', `${t0 + i}u`)};
         let Ct = ${maps.read('C', `${t0 + i}u`)};
-        let decayed = a${t0 + i} * h${t0 + i};
+        let a = exp2(dt * A);
+        let decayed = a * h${(t0 + i) % held};
         let after = fma(vec4<f32>(dx), Bt, decayed);
         let slope = fma(Ct, vec4<f32>(dy), adjoint);
         let slopeA = slope * decayed;
@@ -277,7 +293,7 @@ function gradientText(
         x${i} = dot(slope, Bt);
         d${i} = dot(slopeA, A);
         sumA = fma(slopeA, vec4<f32>(dt), sumA);
-        adjoint = slope * a${t0 + i};
+        adjoint = slope * a;
         ${flags.resets ? `if (tile_reset[${t0 + i}] != 0u) { adjoint = vec4<f32>(); }` : ''}
         let forB = slope * dx;
         let forC = after * dy;
@@ -313,13 +329,13 @@ function gradientText(
   return `${logistic}
 ${exchangeText(launcher.traits)}
 var<workgroup> tile_dt: array<f32, ${T * W}>;
-var<workgroup> tile_dx: array<f32, ${T * W}>;
+var<workgroup> tile_u: array<f32, ${T * W}>;
 var<workgroup> tile_dy: array<f32, ${T * W}>;
 var<workgroup> tile_y: array<f32, ${T * W}>;
 var<workgroup> tile_x: array<f32, ${T * W}>;
 var<workgroup> tile_d: array<f32, ${T * W}>;
 var<workgroup> tile_parts: array<f32, ${subgroups * T * 2 * N}>;
-var<workgroup> tile_start: array<vec4<f32>, ${tilesOfChunk * lanes}>;
+${single ? '' : `var<workgroup> tile_start: array<vec4<f32>, ${(tilesOfChunk - 1) * lanes}>;`}
 ${flags.resets ? `var<workgroup> tile_reset: array<u32, ${T}>;` : ''}
 ${maps.declaration}
 ${tileHead(shape)}
@@ -337,12 +353,20 @@ ${tileHead(shape)}
   let skip = ${bindings.D ? 'D_get(od)' : '0.0'};
   ${loads.declare}
   let chunks = (last - first + args.chunk - 1u) / args.chunk;
+  ${
+    single
+      ? `var next_h = ${borderText('(first + (chunks - 1u) * args.chunk) / args.chunk')};
+  ${loads.fetch('first + (chunks - 1u) * args.chunk')}`
+      : ''
+  }
   for (var back = chunks; back > 0u; back--) {
     let chunk_first = first + (back - 1u) * args.chunk;
-    let tiles = (min(last, chunk_first + args.chunk) - chunk_first + ${T - 1}u) / ${T}u;
-    let border_0 = b * args.border_s0 + chunk_first / args.chunk * args.border_s1 + d;
-    var h = vec4<f32>();
-    if (walks) { h = ${four((n) => `border_get(border_0 + (${n}) * args.border_s2)`)}; }
+    ${
+      single
+        ? `let tiles = 1u;
+    var h = select(vec4<f32>(), next_h, walks);`
+        : `let tiles = (min(last, chunk_first + args.chunk) - chunk_first + ${T - 1}u) / ${T}u;
+    var h = select(vec4<f32>(), ${borderText('chunk_first / args.chunk')}, walks);
     ${loads.fetch('chunk_first', ['u', 'delta'])}
     for (var i = 0u; i + 1u < tiles; i++) {
       let s0 = chunk_first + i * ${T}u;
@@ -352,37 +376,45 @@ ${tileHead(shape)}
       ${maps.store}
       workgroupBarrier();
       ${loads.fetch(`s0 + ${T}u`, ['u', 'delta'])}
-      for (var t = 0u; t < ${T}u; t++) {
-        ${reset('t')}
-        h = fma(exp2(tile_dt[t * ${W}u + channel] * A), h, tile_dx[t * ${W}u + channel] * ${maps.read('B', 't')});
-      }
+      for (var t = 0u; t < ${T}u; t++) { ${advance('t')} }
       workgroupBarrier();
     }
-    ${loads.fetch(`chunk_first + (tiles - 1u) * ${T}u`)}
+    ${loads.fetch(`chunk_first + (tiles - 1u) * ${T}u`)}`
+    }
     for (var left = tiles; left > 0u; left--) {
       let s0 = chunk_first + (left - 1u) * ${T}u;
-      if (left < tiles) { h = tile_start[(left - 1u) * ${lanes}u + lane]; }
+      ${single ? '' : `if (left < tiles) { h = tile_start[(left - 1u) * ${lanes}u + lane]; }`}
       ${elements
         .map(
-          (e) => `let u${e} = next_u${e}; let go${e} = next_g${e}; let raw${e} = next_delta${e} + bias;
-      ${bindings.z ? `let z${e} = next_z${e};` : ''}
-      let dy${e} = select(0.0, go${e}${bindings.z ? ` * silu(z${e})` : ''}, s0 + ${step(e)} < last && stores);
-      tile_dy[${own(e)}] = dy${e};
-      { let raw = raw${e}; ${storeWalk(e)} }`,
+          (e) => `var slope${e} = 1.0; ${bindings.z ? `var gate${e} = 0.0;` : ''}
+      { let raw = next_delta${e} + bias; ${storeWalk(e)}
+        ${flags.softplus ? `slope${e} = sigmoid(raw);` : ''}
+        ${bindings.z ? `gate${e} = next_g${e} * siluGrad(next_z${e});` : ''}
+        tile_dy[${own(e)}] = select(0.0, next_g${e}${bindings.z ? ` * silu(next_z${e})` : ''}, inside); }`,
         )
         .join('\n      ')}
       ${loads.storeResets}
       ${maps.store}
       workgroupBarrier();
-      ${loads.fetch(`max(s0, chunk_first + ${T}u) - ${T}u`)}
-      ${range(T)
+      ${
+        single
+          ? `let chunk_next = first + (max(back, 2u) - 2u) * args.chunk;
+      ${loads.fetch('chunk_next')}
+      next_h = ${borderText('chunk_next / args.chunk')};`
+          : loads.fetch(`max(s0, chunk_first + ${T}u) - ${T}u`)
+      }
+      let h_first = h;
+      for (var t = 0u; t < ${T - held}u; t++) { ${advance('t')} }
+      ${[T - held, 0]
         .map(
-          (t) => `${reset(`${t}`)} let h${t} = h; let a${t} = exp2(tile_dt[${t * W}u + channel] * A);
-      h = fma(a${t}, h, tile_dx[${t * W}u + channel] * ${maps.read('B', `${t}u`)});`,
+          (t0) => `{ ${t0 === 0 ? 'h = h_first;' : ''}
+      ${range(held)
+        .map((t) => `${reset(`${t0 + t}u`)} let h${t} = h; ${t === held - 1 ? '' : advance(`${t0 + t}u`)}`)
+        .join('\n      ')}
+      ${back(t0 + 4)}
+      ${back(t0)} }`,
         )
         .join('\n      ')}
-      ${half(4)}
-      ${half(0)}
       workgroupBarrier();
       ${partSlots
         .map(
@@ -397,17 +429,18 @@ ${tileHead(shape)}
       ${elements
         .map(
           (e) => `{ let s = s0 + ${step(e)};
-        let raw = raw${e};
+        let u = tile_u[${own(e)}];
+        let dy = tile_dy[${own(e)}];
         let grad_x = tile_x[${own(e)}];
         // A holds base-2 logarithms; the chain rule wants natural ones.
-        let gradStep = (tile_d[${own(e)}] * ${Math.LN2} + grad_x * u${e})${flags.softplus ? ' * sigmoid(raw)' : ''};
+        let gradStep = (tile_d[${own(e)}] * ${Math.LN2} + grad_x * u) * slope${e};
+        sumD += dy * u;
         if (s < last && stores) {
           let p = ${positionOf(flags, 's')};
           sumBias += gradStep;
-          sumD += dy${e} * u${e};
-          gradU_set(b * args.gradU_s0 + p * args.gradU_s1 + od, grad_x * ${stepSize(flags)}${bindings.D ? ` + skip * dy${e}` : ''});
+          gradU_set(b * args.gradU_s0 + p * args.gradU_s1 + od, grad_x * tile_dt[${own(e)}]${bindings.D ? ' + skip * dy' : ''});
           gradDelta_set(b * args.gradDelta_s0 + p * args.gradDelta_s1 + od, gradStep);
-          ${bindings.gradZ ? `gradZ_set(b * args.gradZ_s0 + p * args.gradZ_s1 + od, go${e} * (tile_y[${own(e)}]${bindings.D ? ` + skip * u${e}` : ''}) * siluGrad(z${e}));` : ''}
+          ${bindings.gradZ ? `gradZ_set(b * args.gradZ_s0 + p * args.gradZ_s1 + od, gate${e} * (tile_y[${own(e)}]${bindings.D ? ' + skip * u' : ''}));` : ''}
         } }`,
         )
         .join('\n      ')}

@@ -31,7 +31,7 @@ export interface SelectiveScanOptions {
   finalState?: Tensor | null
   /** Also return every state, (B, L, D, N). Default false. */
   returnStates?: boolean
-  /** Steps between stored states when a gradient is recorded. Default 64. */
+  /** Steps between stored states when a gradient is recorded. Default 64; 16 on GPUs, which would rather store than recompute. */
   chunk?: number
 }
 
@@ -57,7 +57,7 @@ export function selectiveScan(
   C: Tensor,
   options: SelectiveScanOptions = {},
 ): ScanResult {
-  const { D, deltaBias, initialState, resets, path, chunk = 64 } = options
+  const { D, deltaBias, initialState, resets, path, chunk = u.backend.device === 'webgpu' ? 16 : 64 } = options
   const z = options.z && denseLast(options.z)
   requireFloat('selectiveScan', u, delta, A, B, C, D, z, deltaBias, initialState)
   checkShapes(u, delta, A, B, C, options)
