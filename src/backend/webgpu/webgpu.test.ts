@@ -5,6 +5,7 @@ import { type KernelName, launch } from '../kernels.js'
 import { openReference } from '../reference/index.js'
 import { describeFailure, runSuite } from '../suite.js'
 import type { Backend, DeviceBuffer, Dtype, Operand } from '../types.js'
+import type { WebGpuBackend } from './backend.js'
 import { openWebGpu } from './index.js'
 
 const opened = await openWebGpu().catch((error: DeviceError) => error)
@@ -45,6 +46,30 @@ test('work split over many invocations, with eight bindings a kernel, gives the 
   } finally {
     await split.close()
   }
+})
+
+test('scans by tiles, in one segment or several, give the same', { skip }, async () => {
+  for (const fillingInvocations of [64, 2 ** 14]) {
+    const tiled = await openWebGpu({ exchange: 'barriers', fillingInvocations })
+    try {
+      await assertSuite(tiled, ['selectiveScan', 'selectiveScanGrad'])
+    } finally {
+      await tiled.close()
+    }
+  }
+})
+
+test('a profile names every dispatch and changes nothing', { skip }, async (t) => {
+  const [x, y] = [tensor(gpu, [1, 2]), tensor(gpu, [0, 0])]
+  const run = () => launch(gpu, 'axpby', { a: x, b: x, out: y }, { alpha: 1, beta: 2 })
+  const times = await (opened as WebGpuBackend).profile(run).catch((error: DeviceError) => error)
+  if (times instanceof Error) return t.skip(times.message)
+  assert.equal(
+    times.reduce((sum, { calls }) => sum + calls, 0),
+    1,
+  )
+  assert.ok(times[0].kernel.startsWith('axpby') && times[0].seconds >= 0)
+  assert.deepEqual(await read(gpu, y), [3, 6])
 })
 
 test('bytes go up and come down at any offset, and leave their neighbours alone', { skip }, async () => {
