@@ -14,16 +14,22 @@ constexpr int GROUP = 8;
 #else
 constexpr int GROUP = 4;
 #endif
-/// Vectors of channels a task, which share the rows of B and C in the cache.
-constexpr i64 VECTORS = 8;
+/// Vectors of channels a task: 128 channels, since every row of a block lies on pages of its own, and memory is read the
+/// faster the longer the pieces are.
+constexpr i64 VECTORS = 128 / W;
+/// Rows that are asked for ahead of their use.
+constexpr i64 AHEAD = 8;
+/// Floats from one vector's series of a block to the next, apart from a power of two.
+constexpr i64 SERIES = BLOCK * W + 16;
 
 struct BlockData {
   /// (N) vectors: A log2(e), and the states.
   const float* spectrum;
   float* h;
-  /// (steps, N) floats or vectors.
+  /// (steps, N) floats or vectors, `stepB` and `stepC` floats from one step to the next.
   const float* B;
   const float* C;
+  i64 stepB, stepC;
   /// (steps) vectors: step size, step size times input, output so far.
   const float* dt;
   const float* du;
@@ -32,7 +38,7 @@ struct BlockData {
 };
 
 /// Advances states [n, n + COUNT) over steps [begin, end).
-template <int COUNT, bool SHARED, bool NEVER_POSITIVE>
+template <int COUNT, bool SHARED, bool LIMITED>
 void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
   vf a[COUNT], h[COUNT];
 #pragma GCC unroll 8
@@ -40,21 +46,19 @@ void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
     a[j] = load(k.spectrum + (n + j) * W);
     h[j] = load(k.h + (n + j) * W);
   }
-  const i64 step = SHARED ? 1 : W;
-  const float* B = k.B + n * step;
-  const float* C = k.C + n * step;
-  for (i64 t = begin; t < end; t++) {
+  constexpr i64 gap = SHARED ? 1 : W;
+  const float* B = k.B + begin * k.stepB + n * gap;
+  const float* C = k.C + begin * k.stepC + n * gap;
+  for (i64 t = begin; t < end; t++, B += k.stepB, C += k.stepC) {
     const vf dt = load(k.dt + t * W);
     const vf du = load(k.du + t * W);
     vf y = load(k.y + t * W);
 #pragma GCC unroll 8
     for (int j = 0; j < COUNT; j++) {
-      const float* b = B + (t * k.states + j) * step;
-      const float* c = C + (t * k.states + j) * step;
-      const vf e = decay<NEVER_POSITIVE>(dt * a[j]);
-      const vf x = du * (SHARED ? splat(*b) : load(b));
+      const vf e = decay<LIMITED>(dt * a[j]);
+      const vf x = du * (SHARED ? splat(B[j]) : load(B + j * W));
       h[j] = fma(e, h[j], x);
-      y = fma(h[j], SHARED ? splat(*c) : load(c), y);
+      y = fma(h[j], SHARED ? splat(C[j]) : load(C + j * W), y);
     }
     store(k.y + t * W, y);
   }
@@ -62,20 +66,20 @@ void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
   for (int j = 0; j < COUNT; j++) store(k.h + (n + j) * W, h[j]);
 }
 
-template <bool SHARED, bool NEVER_POSITIVE>
+template <bool SHARED, bool LIMITED>
 void advanceAll(const BlockData& k, i64 begin, i64 end) {
   i64 n = 0;
-  for (; n + GROUP <= k.states; n += GROUP) advance<GROUP, SHARED, NEVER_POSITIVE>(k, n, begin, end);
-  for (; n + 2 <= k.states; n += 2) advance<2, SHARED, NEVER_POSITIVE>(k, n, begin, end);
-  for (; n < k.states; n++) advance<1, SHARED, NEVER_POSITIVE>(k, n, begin, end);
+  for (; n + GROUP <= k.states; n += GROUP) advance<GROUP, SHARED, LIMITED>(k, n, begin, end);
+  for (; n + 2 <= k.states; n += 2) advance<2, SHARED, LIMITED>(k, n, begin, end);
+  for (; n < k.states; n++) advance<1, SHARED, LIMITED>(k, n, begin, end);
 }
 
-void advanceBlock(const BlockData& k, bool shared, bool neverPositive, i64 begin, i64 end) {
+void advanceBlock(const BlockData& k, bool shared, bool limited, i64 begin, i64 end) {
   if (shared) {
-    if (neverPositive) advanceAll<true, true>(k, begin, end);
+    if (limited) advanceAll<true, true>(k, begin, end);
     else advanceAll<true, false>(k, begin, end);
   } else {
-    if (neverPositive) advanceAll<false, true>(k, begin, end);
+    if (limited) advanceAll<false, true>(k, begin, end);
     else advanceAll<false, false>(k, begin, end);
   }
 }
@@ -84,143 +88,144 @@ struct Outputs {
   View out, finalState, states, chunkStates;
 };
 
-float* lanesOf(const Args& args, i32 thread, int slot, i64 vectors) {
-  return args.scratch<float>(thread, slot, vectors * W);
-}
-
-/// What the recurrence takes from and leaves in scratch: for each vector of channels, a vector a step.
-struct Series {
+/// Channels [first, last) of sequence b, and a thread's memory for them.
+struct Channels {
+  i64 b, first, last, vectors;
+  /// (vectors, N) vectors: A log2(e), and the states.
+  float *spectrum, *h;
+  /// (vectors) vectors: deltaBias, D, largest |A log2(e)|, largest |dt| of the block.
+  float *bias, *skip, *largest, *steepest;
+  /// (vectors) series of a block.
   float *dt, *du, *y;
-  i64 at(i64 v, i64 t) const { return (v * BLOCK + t) * W; }
+  /// Two rows.
+  float* rows;
+  i64 lanes(i64 v) const { return least<i64>(W, last - first - v * W); }
 };
 
-/// Calls body(first, K) with K of `count` vectors at once, so that chains of dependent operations overlap.
-template <class Body>
-inline void severalVectors(i64 count, Body&& body) {
-  i64 v = 0;
-  for (; v + 4 <= count; v += 4) body(v, [] { return 4; });
-  for (; v < count; v++) body(v, [] { return 1; });
-}
-
-/// Step sizes, their products with the input, and what the skip connection adds, for vectors [from, to) of a block. A
-/// row of channels is read whole before the next step: rows lie far apart, often in the same few cache sets.
-template <bool PLAIN>
-void prepare(const ScanOperands& o, i64 b, i64 first, i64 from, i64 to, i64 lanes, const i64* positions, i64 steps,
-             const Series& s) {
-  vf bias[VECTORS] = {}, skip[VECTORS] = {};
-  for (i64 v = from; v < to; v++) {
-    if (o.deltaBias) bias[v] = loadAny(o.deltaBias, first + v * W, lanes);
-    if (o.D) skip[v] = loadAny(o.D, first + v * W, lanes);
-  }
-  for (i64 t = 0; t < steps; t++) {
-    const i64 delta = b * o.delta.stride[0] + positions[t] * o.delta.stride[1] + first;
-    const i64 input = b * o.u.stride[0] + positions[t] * o.u.stride[1] + first;
-    severalVectors(to - from, [&](i64 i, auto count) {
-      constexpr int K = count();
-      const i64 v = from + i;
-      vf dt[K];
-      MK_EACH dt[j] = lanesAt<PLAIN>(o.delta, delta + (v + j) * W, lanes) + bias[v + j];
-      if (o.softplus) softplus(dt);
-      MK_EACH {
-        const vf u = lanesAt<PLAIN>(o.u, input + (v + j) * W, lanes);
-        store(s.dt + s.at(v + j, t), dt[j]);
-        store(s.du + s.at(v + j, t), dt[j] * u);
-        store(s.y + s.at(v + j, t), skip[v + j] * u);
-      }
-    });
-  }
-}
-
-/// Gates the output and writes it.
-template <bool PLAIN>
-void finish(const ScanOperands& o, const View& out, i64 b, i64 first, i64 from, i64 to, i64 lanes, const i64* positions,
-            i64 steps, const Series& s) {
-  for (i64 t = 0; t < steps; t++) {
-    const i64 gate = o.z ? b * o.z.stride[0] + positions[t] * o.z.stride[1] + first : 0;
-    const i64 target = b * out.stride[0] + positions[t] * out.stride[1] + first;
-    severalVectors(to - from, [&](i64 i, auto count) {
-      constexpr int K = count();
-      const i64 v = from + i;
-      vf x[K];
-      MK_EACH x[j] = load(s.y + s.at(v + j, t));
-      if (o.z) {
-        vf z[K], g[K];
-        MK_EACH g[j] = z[j] = lanesAt<PLAIN>(o.z, gate + (v + j) * W, lanes);
-        sigmoid(g);
-        MK_EACH x[j] = x[j] * (z[j] * g[j]);
-      }
-      MK_EACH putLanes<PLAIN>(out, target + (v + j) * W, lanes, x[j]);
-    });
-  }
-}
-
-/// Channels [first, last) of sequence b, all steps.
-void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, const View& initialState, i64 chunk, i64 b,
-                  i64 first, i64 last, i32 thread) {
+Channels channelsOf(const Args& args, const ScanOperands& o, const View& initialState, i64 b, i64 first, i64 last, i32 thread) {
   const i64 N = o.states;
-  const i64 vectors = (last - first + W - 1) / W;
-  float* spectrum = lanesOf(args, thread, 0, VECTORS * N);
-  float* h = lanesOf(args, thread, 1, VECTORS * N);
-  float* block = lanesOf(args, thread, 2, 3 * VECTORS * BLOCK);
-  float* rows = lanesOf(args, thread, 3, 2 * BLOCK * N);
-  const Series series = {block, block + VECTORS * BLOCK * W, block + 2 * VECTORS * BLOCK * W};
-  float *rowsB = rows, *rowsC = rows + BLOCK * N * W;
-  const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
-  const bool plain = o.u.dtype == FLOAT32 && o.delta.dtype == FLOAT32 && to.out.dtype == FLOAT32 && (!o.z || o.z.dtype == FLOAT32);
-  // Vectors that need neither conversion nor masks.
-  const i64 whole = plain ? (last - first) / W : 0;
-  i64 positions[BLOCK];
-  bool neverPositive[VECTORS];
-  for (i64 v = 0; v < vectors; v++) {
-    const i64 d = first + v * W, lanes = least<i64>(W, last - d);
-    neverPositive[v] = !loadSpectrum(o.A, d, lanes, N, spectrum + v * N * W) && o.softplus;
+  Channels c = {};
+  c.b = b;
+  c.first = first;
+  c.last = last;
+  c.vectors = (last - first + W - 1) / W;
+  c.spectrum = args.scratch<float>(thread, 0, 2 * VECTORS * N * W);
+  c.h = c.spectrum + VECTORS * N * W;
+  c.bias = args.scratch<float>(thread, 1, 6 * VECTORS * W);
+  c.skip = c.bias + VECTORS * W;
+  c.largest = c.skip + VECTORS * W;
+  c.steepest = c.largest + VECTORS * W;
+  c.rows = c.steepest + VECTORS * W;
+  c.dt = args.scratch<float>(thread, 2, 3 * VECTORS * SERIES);
+  c.du = c.dt + VECTORS * SERIES;
+  c.y = c.du + VECTORS * SERIES;
+  for (i64 v = 0; v < c.vectors; v++) {
+    const i64 d = first + v * W, lanes = c.lanes(v);
+    store(c.largest + v * W, loadSpectrum(o.A, d, lanes, N, c.spectrum + v * N * W));
+    store(c.bias + v * W, o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{});
+    store(c.skip + v * W, o.D ? loadAny(o.D, d, lanes) : vf{});
     for (i64 n = 0; n < N; n++) {
       vf x = {};
       if (initialState)
         for (i64 l = 0; l < lanes; l++)
           x[l] = ((const float*)initialState.data)[b * initialState.stride[0] + (d + l) * initialState.stride[1] + n];
-      store(h + (v * N + n) * W, x);
+      store(c.h + (v * N + n) * W, x);
     }
   }
+  return c;
+}
+
+/// Step sizes, inputs and what D gives of the outputs, row by row.
+template <bool SOFTPLUS>
+void readBlock(const ScanOperands& o, const Channels& c, i64 step, i64 steps) {
+  const i64 count = c.last - c.first;
+  const Channels k = c;
+  for (i64 v = 0; v < k.vectors; v++) store(k.steepest + v * W, vf{});
+  for (i64 t = 0; t < steps; t++) {
+    const i64 p = o.position(step + t);
+    if (step + t + AHEAD < o.length) {
+      const i64 later = o.position(step + t + AHEAD);
+      prefetchRow(o.delta, c.b, later, c.first, c.last);
+      prefetchRow(o.u, c.b, later, c.first, c.last);
+    }
+    const float* delta = readRow(o.delta, c.b, p, c.first, count, k.rows);
+    const float* us = readRow(o.u, c.b, p, c.first, count, k.rows + VECTORS * W);
+    for (i64 v = 0; v < k.vectors; v++) {
+      const i64 at = v * SERIES + t * W;
+      const vf raw = load(delta + v * W) + load(k.bias + v * W), u = load(us + v * W);
+      const vf dt = SOFTPLUS ? softplusWithSlope(raw).value : raw;
+      const vf steepest = load(k.steepest + v * W), magnitude = vabs(dt);
+      store(k.steepest + v * W, choose(magnitude > steepest, magnitude, steepest));
+      store(k.dt + at, dt);
+      store(k.du + at, dt * u);
+      store(k.y + at, load(k.skip + v * W) * u);
+    }
+  }
+}
+
+/// Outputs through the gate, row by row.
+void writeBlock(const ScanOperands& o, const View& out, const Channels& c, i64 step, i64 steps) {
+  const i64 count = c.last - c.first;
+  const Channels k = c;
+  for (i64 t = 0; t < steps; t++) {
+    const i64 p = o.position(step + t);
+    float* to = rowToWrite(out, c.b, p, c.first, count, k.rows);
+    if (o.z) {
+      if (t + AHEAD < steps) prefetchRow(o.z, c.b, o.position(step + t + AHEAD), c.first, c.last);
+      const float* z = readRow(o.z, c.b, p, c.first, count, k.rows + VECTORS * W);
+      for (i64 v = 0; v < k.vectors; v++) store(to + v * W, load(k.y + v * SERIES + t * W) * gate(load(z + v * W)));
+    } else {
+      for (i64 v = 0; v < k.vectors; v++) store(to + v * W, load(k.y + v * SERIES + t * W));
+    }
+    writeRow(out, c.b, p, c.first, count, to);
+  }
+}
+
+/// All steps of channels [first, last) of sequence b.
+void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, const View& initialState, i64 chunk, i64 b,
+                  i64 first, i64 last, i32 thread) {
+  const i64 N = o.states;
+  const Channels c = channelsOf(args, o, initialState, b, first, last, thread);
+  const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
+  const bool shared = mapB.shared(first, last - first, o.channels) && mapC.shared(first, last - first, o.channels);
+  float* rowsB = args.scratch<float>(thread, 3, 2 * BLOCK * N * (shared ? 1 : W));
+  float* rowsC = rowsB + BLOCK * N * (shared ? 1 : W);
+  const i64 stepB = shared ? N : mapB.fixed ? 0 : N * W;
+  const i64 stepC = shared ? N : mapC.fixed ? 0 : N * W;
   for (i64 step = 0; step < o.length;) {
     i64 steps = least(BLOCK, o.length - step);
     if (to.chunkStates) steps = least(steps, chunk - step % chunk);
-    for (i64 t = 0; t < steps; t++) positions[t] = o.position(step + t);
-    if (whole > 0) prepare<true>(o, b, first, 0, whole, W, positions, steps, series);
-    for (i64 v = whole; v < vectors; v++)
-      prepare<false>(o, b, first, v, v + 1, least<i64>(W, last - first - v * W), positions, steps, series);
-    i64 heldGroupB = -1, heldGroupC = -1;
-    for (i64 v = 0; v < vectors; v++) {
-      const i64 d = first + v * W, lanes = least<i64>(W, last - d);
-      // Rows of the maps stay from one vector to the next where they share a group.
-      const bool shared = mapB.shared(d, lanes, o.channels) && mapC.shared(d, lanes, o.channels);
-      if (shared) {
-        const i64 gB = mapB.group(d, o.channels), gC = mapC.group(d, o.channels);
-        if (gB != heldGroupB) sharedRows(mapB, o, b, gB, step, steps, rowsB);
-        if (gC != heldGroupC) sharedRows(mapC, o, b, gC, step, steps, rowsC);
-        heldGroupB = gB;
-        heldGroupC = gC;
-      } else {
+    if (o.softplus) readBlock<true>(o, c, step, steps);
+    else readBlock<false>(o, c, step, steps);
+    if (shared) {
+      sharedRows(mapB, o, b, mapB.group(first, o.channels), step, steps, rowsB);
+      sharedRows(mapC, o, b, mapC.group(first, o.channels), step, steps, rowsC);
+    }
+    for (i64 v = 0; v < c.vectors; v++) {
+      const i64 d = first + v * W, lanes = c.lanes(v);
+      if (!shared) {
         laneRows(mapB, o, b, d, lanes, step, steps, rowsB);
         laneRows(mapC, o, b, d, lanes, step, steps, rowsC);
-        heldGroupB = heldGroupC = -1;
       }
-      float* hv = h + v * N * W;
+      float* hv = c.h + v * N * W;
       if (to.chunkStates && step % chunk == 0) {
         const View& s = to.chunkStates;
         for (i64 n = 0; n < N; n++)
           storeUpTo<F32>((float*)s.data + b * s.stride[0] + step / chunk * s.stride[1] + n * s.stride[2] + d, load(hv + n * W), lanes);
       }
-      const i64 at = series.at(v, 0);
-      const BlockData data = {spectrum + v * N * W, hv, rowsB, rowsC, series.dt + at, series.du + at, series.y + at, N};
+      const BlockData data = {c.spectrum + v * N * W, hv, rowsB, rowsC, stepB, stepC,
+                              c.dt + v * SERIES, c.du + v * SERIES, c.y + v * SERIES, N};
+      const bool limited = needsLimits(load(c.steepest + v * W), load(c.largest + v * W));
       for (i64 t = 0; t < steps;) {
         // A run of steps without a new sequence in its middle; one step at a time where every state is wanted.
-        i64 end = t + 1;
-        if (o.startsAt(b, o.position(step + t)))
-          for (i64 n = 0; n < N; n++) store(hv + n * W, vf{});
-        if (!to.states)
-          while (end < steps && !o.startsAt(b, o.position(step + end))) end++;
-        advanceBlock(data, shared, neverPositive[v], t, end);
+        i64 end = to.states ? t + 1 : steps;
+        if (o.resets) {
+          if (o.startsAt(b, o.position(step + t)))
+            for (i64 n = 0; n < N; n++) store(hv + n * W, vf{});
+          for (i64 i = t + 1; i < end; i++)
+            if (o.startsAt(b, o.position(step + i))) end = i;
+        }
+        advanceBlock(data, shared, limited, t, end);
         if (to.states) {
           const View& s = to.states;
           float* at = (float*)s.data + b * s.stride[0] + o.position(step + t) * s.stride[1];
@@ -230,16 +235,14 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
         t = end;
       }
     }
-    if (whole > 0) finish<true>(o, to.out, b, first, 0, whole, W, positions, steps, series);
-    for (i64 v = whole; v < vectors; v++)
-      finish<false>(o, to.out, b, first, v, v + 1, least<i64>(W, last - first - v * W), positions, steps, series);
+    writeBlock(o, to.out, c, step, steps);
     step += steps;
   }
   if (to.finalState)
     for (i64 d = first; d < last; d++)
       for (i64 n = 0; n < N; n++) {
         const i64 v = (d - first) / W, l = (d - first) % W;
-        ((float*)to.finalState.data)[b * to.finalState.stride[0] + d * to.finalState.stride[1] + n] = h[(v * N + n) * W + l];
+        ((float*)to.finalState.data)[b * to.finalState.stride[0] + d * to.finalState.stride[1] + n] = c.h[(v * N + n) * W + l];
       }
 }
 
@@ -252,9 +255,9 @@ void oneStep(const Args& args, const ScanOperands& o, const Outputs& to, const V
       const i64 blocks = (D + W - 1) / W;
       const i64 b = i / blocks, d0 = i % blocks * W, lanes = least<i64>(W, D - d0);
       const i64 p = o.position(0);
-      vf dt = channelsAt(o.delta, b, p, d0, lanes) + (o.deltaBias ? loadAny(o.deltaBias, d0, lanes) : vf{});
+      vf dt = loadAny(o.delta, b * o.delta.stride[0] + p * o.delta.stride[1] + d0, lanes) + (o.deltaBias ? loadAny(o.deltaBias, d0, lanes) : vf{});
       if (o.softplus) dt = softplus(dt);
-      const vf u = channelsAt(o.u, b, p, d0, lanes);
+      const vf u = loadAny(o.u, b * o.u.stride[0] + p * o.u.stride[1] + d0, lanes);
       vf y = o.D ? loadAny(o.D, d0, lanes) * u : vf{};
       const bool fresh = o.startsAt(b, p);
       for (i64 l = 0; l < lanes; l++) {
@@ -277,10 +280,9 @@ void oneStep(const Args& args, const ScanOperands& o, const Outputs& to, const V
         y[l] += sum(total);
       }
       if (o.z) {
-        const vf z = channelsAt(o.z, b, p, d0, lanes);
-        y = y * (z * sigmoid(z));
+        y = y * gate(loadAny(o.z, b * o.z.stride[0] + p * o.z.stride[1] + d0, lanes));
       }
-      putChannels(to.out, b, p, d0, lanes, y);
+      storeAny(to.out, b * to.out.stride[0] + p * to.out.stride[1] + d0, y, lanes);
     }
   });
 }
@@ -311,10 +313,9 @@ void selectiveScan(const Args& args) {
   const bool plain = o.A.dtype == FLOAT32 && o.A.stride[1] == 1 && o.B.dtype == FLOAT32 && o.C.dtype == FLOAT32 &&
                      o.B.stride[o.B.rank - 1] == 1 && o.C.stride[o.C.rank - 1] == 1;
   if (o.length == 1 && plain && !to.states && !to.chunkStates) return oneStep(args, o, to, initialState);
-  const i64 perTask = VECTORS * W;
   // Few channels are spread over more, smaller tasks.
-  i64 width = perTask;
-  while (width > W && o.batch * ((o.channels + width - 1) / width) < 4 * args.runtime->threads) width -= W;
+  i64 width = withinGroups(o, VECTORS * W);
+  while (width > W && o.batch * ((o.channels + width - 1) / width) < 2 * args.runtime->threads) width = withinGroups(o, width - W);
   const i64 tasks = (o.channels + width - 1) / width;
   args.parallel(o.batch * tasks, [&](i64 task, i32 thread) {
     const i64 b = task / tasks, first = task % tasks * width;

@@ -8,7 +8,7 @@ namespace MK_ISA {
 
 constexpr float LOG2E = 1.44269504088896341f;
 /// Steps that the inner loops take at a time; their scratch stays in the first-level cache.
-constexpr i64 BLOCK = 64;
+constexpr i64 BLOCK = 32;
 
 /// Operands that both kernels have, in whatever positions.
 struct ScanOperands {
@@ -26,24 +26,22 @@ struct ScanOperands {
   }
 };
 
-/// W channels of a (B, L, D) operand at one position.
-static inline vf channelsAt(const View& v, i64 b, i64 p, i64 d, i64 lanes) {
-  return loadAny(v, b * v.stride[0] + p * v.stride[1] + d, lanes);
+/// `count` channels of a (B, L, D) operand at one position as floats, whole vectors of them: where they lie, or in `row`.
+static inline const float* readRow(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
+  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
+  if (v.dtype == FLOAT32 && count % W == 0) return (const float*)v.data + at;
+  for (i64 i = 0; i < count; i += W) store(row + i, loadAny(v, at + i, count - i));
+  return row;
 }
-static inline void putChannels(const View& v, i64 b, i64 p, i64 d, i64 lanes, vf x) {
-  storeAny(v, b * v.stride[0] + p * v.stride[1] + d, x, lanes);
+/// Where to put whole vectors of floats for `count` channels: in place, or `row`, which writeRow then stores.
+static inline float* rowToWrite(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
+  return v.dtype == FLOAT32 && count % W == 0 ? (float*)v.data + b * v.stride[0] + p * v.stride[1] + first : row;
 }
-/// The same at a known row offset; PLAIN is float32 and a whole vector.
-template <bool PLAIN>
-static inline vf lanesAt(const View& v, i64 at, i64 lanes) {
-  return PLAIN ? load((const float*)v.data + at) : loadAny(v, at, lanes);
+static inline void writeRow(const View& v, i64 b, i64 p, i64 first, i64 count, const float* row) {
+  if (v.dtype == FLOAT32 && count % W == 0) return;
+  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
+  for (i64 i = 0; i < count; i += W) storeAny(v, at + i, load(row + i), count - i);
 }
-template <bool PLAIN>
-static inline void putLanes(const View& v, i64 at, i64 lanes, vf x) {
-  if (PLAIN) store((float*)v.data + at, x);
-  else storeAny(v, at, x, lanes);
-}
-
 /// Column n of rows [d, d + lanes) of a (D, N) operand, as a vector over channels.
 static inline vf columnAt(const View& v, i64 d, i64 lanes, i64 n) {
   vf x = {};
@@ -51,16 +49,23 @@ static inline vf columnAt(const View& v, i64 d, i64 lanes, i64 n) {
   return x;
 }
 
-/// B or C for the steps of a block: `values` holds, for each step and state, either one float that all lanes share or a
-/// vector (where the map is fixed in time, or the lanes lie in different groups).
+/// Asks for a row that will be read some steps from now: neighbouring steps lie pages apart, where
+/// hardware prefetchers do not follow.
+static inline void prefetchRow(const View& v, i64 b, i64 p, i64 first, i64 last) {
+  const i64 size = v.dtype == FLOAT32 ? 4 : 2;
+  const char* row = v.data + (b * v.stride[0] + p * v.stride[1]) * size;
+  for (const char* at = row + first * size; at < row + last * size; at += 64) __builtin_prefetch(at);
+}
+
+/// B or C. `fixed` maps are the same at every step, one row a channel; others have a row for each step and group.
 struct Map {
   const View* view;
   bool fixed;
   i64 groups;
   i64 group(i64 d, i64 channels) const { return d * groups / channels; }
-  /// True if lanes [d, d + lanes) share one row.
-  bool shared(i64 d, i64 lanes, i64 channels) const {
-    return !fixed && group(d, channels) == group(d + lanes - 1, channels);
+  /// True if channels [d, d + count) share one row.
+  bool shared(i64 d, i64 count, i64 channels) const {
+    return !fixed && group(d, channels) == group(d + count - 1, channels);
   }
   i64 row(i64 b, i64 p, i64 g) const { return b * view->stride[0] + p * view->stride[1] + g * view->stride[2]; }
 };
@@ -69,49 +74,120 @@ static inline Map mapOf(const View& v) {
   return {&v, v.rank == 2, v.rank == 2 ? 0 : v.dim[2]};
 }
 
+/// The widest block of channels up to `width`, whole vectors, of which none straddles groups of B or C; `width` itself where
+/// there is no such block.
+static inline i64 withinGroups(const ScanOperands& o, i64 width) {
+  const Map B = mapOf(o.B), C = mapOf(o.C);
+  if (B.fixed || C.fixed) return width;
+  for (i64 w = width; w >= W; w -= W) {
+    const auto fits = [&](const Map& m) { return m.groups == 1 || (o.channels % m.groups == 0 && o.channels / m.groups % w == 0); };
+    if (fits(B) && fits(C)) return w;
+  }
+  return width;
+}
+
 /// Fills `to` (steps, N) floats with the shared rows of a block.
 static inline void sharedRows(const Map& m, const ScanOperands& o, i64 b, i64 g, i64 step, i64 steps, float* to) {
-  const View& v = *m.view;
-  for (i64 t = 0; t < steps; t++) {
+  const i64 N = o.states, gap = m.view->stride[3];
+  for (i64 t = 0; t < steps; t++, to += N) {
     const i64 at = m.row(b, o.position(step + t), g);
-    float* row = to + t * o.states;
-    if (v.dtype == FLOAT32 && v.stride[3] == 1)
-      for (i64 n = 0; n < o.states; n++) row[n] = ((const float*)v.data)[at + n];
-    else
-      for (i64 n = 0; n < o.states; n++) row[n] = elementAt(v, at + n * v.stride[3]);
+    i64 n = 0;
+    if (gap == 1)
+      for (; n + W <= N; n += W) store(to + n, loadAny(*m.view, at + n, W));
+    for (; n < N; n++) to[n] = elementAt(*m.view, at + n * gap);
   }
 }
-/// Fills `to` (steps, N) vectors with each lane's own row.
+/// Fills `to` with each lane's own row: (steps, N) vectors, of a fixed map only the first step's.
 static inline void laneRows(const Map& m, const ScanOperands& o, i64 b, i64 d, i64 lanes, i64 step, i64 steps, float* to) {
-  for (i64 t = 0; t < steps; t++)
+  if (m.fixed) {
+    for (i64 n = 0; n < o.states; n++) store(to + n * W, columnAt(*m.view, d, lanes, n));
+    return;
+  }
+  for (i64 t = 0; t < steps; t++) {
+    const i64 p = o.position(step + t);
     for (i64 n = 0; n < o.states; n++) {
       vf x = {};
-      if (m.fixed) {
-        x = columnAt(*m.view, d, lanes, n);
-      } else {
-        const i64 p = o.position(step + t);
-        for (i64 l = 0; l < lanes; l++)
-          x[l] = elementAt(*m.view, m.row(b, p, m.group(d + l, o.channels)) + n * m.view->stride[3]);
-      }
+      for (i64 l = 0; l < lanes; l++)
+        x[l] = elementAt(*m.view, m.row(b, p, m.group(d + l, o.channels)) + n * m.view->stride[3]);
       store(to + (t * o.states + n) * W, x);
     }
+  }
 }
 
-/// A (D, N) of one vector of channels, times log2(e), as N vectors. Returns true if some entry is positive.
-static inline bool loadSpectrum(const View& A, i64 d, i64 lanes, i64 states, float* to) {
-  vi positive = {};
+/// A (D, N) of one vector of channels, times log2(e), as N vectors. Returns the largest magnitude of each lane.
+static inline vf loadSpectrum(const View& A, i64 d, i64 lanes, i64 states, float* to) {
+  vf largest = {};
   for (i64 n = 0; n < states; n++) {
-    const vf a = columnAt(A, d, lanes, n) * LOG2E;
-    positive |= (vi)(a > vf{});
+    const vf x = columnAt(A, d, lanes, n) * LOG2E;
+    // The exponential below keeps a NaN only where it has no payload.
+    const vf a = choose(x != x, splat(__builtin_nanf("")), x);
+    largest = choose(vabs(a) > largest, vabs(a), largest);
     store(to + n * W, a);
   }
-  return any(positive);
+  return largest;
 }
 
-/// 2^x; where x is never positive the upper limit is left out.
-template <bool NEVER_POSITIVE>
+/// 2^x; without limits where x is known to lie in [-126, 126].
+template <bool LIMITED>
 static inline vf decay(vf x) {
-  return NEVER_POSITIVE ? exp2InRange(atLeast(x, -126.0f)) : exp2Bounded(x);
+  return LIMITED ? exp2Bounded(x) : exp2InRange(x);
+}
+/// True if dt a needs limits for some |dt| up to `steepest` and |a| up to `largest`.
+static inline bool needsLimits(vf steepest, vf largest) { return any(~(vi)(steepest * largest <= splat(126.0f))); }
+
+/// log(1 + e^x) and its derivative, for less than the general functions: to float precision where the result is more
+/// than 1e-37.
+struct Softplus {
+  vf value, slope;
+};
+static inline Softplus softplusWithSlope(vf x) {
+  const vf e = exp2InRange(atLeast(vabs(x) * -LOG2E, -126.0f));
+  // log(1 + e) / e on [0, 1], within 3e-8.
+  vf p = fma(e, splat(5.232679477e-3f), splat(-2.950517883e-2f));
+  p = fma(p, e, splat(7.822585215e-2f));
+  p = fma(p, e, splat(-1.366323702e-1f));
+  p = fma(p, e, splat(1.910600239e-1f));
+  p = fma(p, e, splat(-2.484298098e-1f));
+  p = fma(p, e, splat(3.331909663e-1f));
+  p = fma(p, e, splat(-4.999949313e-1f));
+  p = fma(p, e, splat(9.999999699e-1f));
+  return {fma(p, e, atLeast(x, 0.0f)), choose(x < vf{}, e, splat(1.0f)) / (1.0f + e)};
+}
+/// z sigmoid(z).
+static inline vf gate(vf z) { return z / (1.0f + exp2Bounded(z * -LOG2E)); }
+
+/// Neighbouring lanes of a, then of b, added in pairs.
+static inline vf addPairs(vf a, vf b) {
+#ifdef __clang__
+#if MK_LANES == 4
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#elif MK_LANES == 8
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#endif
+#else
+  vi even;
+  for (int i = 0; i < W; i++) even[i] = 2 * i;
+  return __builtin_shuffle(a, b, even) + __builtin_shuffle(a, b, even + 1);
+#endif
+}
+
+/// to[i] = sum of the lanes of vector i of `from`, in a fixed order.
+static inline void sumEach(const float* from, i64 count, float* to) {
+  i64 i = 0;
+  for (; i + W <= count; i += W) {
+    vf x[W];
+#pragma GCC unroll 16
+    for (int j = 0; j < W; j++) x[j] = load(from + (i + j) * W);
+#pragma GCC unroll 4
+    for (int width = W; width > 1; width /= 2)
+#pragma GCC unroll 8
+      for (int j = 0; j < width / 2; j++) x[j] = addPairs(x[2 * j], x[2 * j + 1]);
+    store(to + i, x[0]);
+  }
+  for (; i < count; i++) to[i] = sum(load(from + i * W));
 }
 
 }  // namespace MK_ISA

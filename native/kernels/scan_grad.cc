@@ -16,7 +16,9 @@ constexpr int GROUP = 8;
 constexpr int GROUP = 4;
 #endif
 /// Vectors of channels a task at most.
-constexpr i64 VECTORS = 8;
+constexpr i64 VECTORS = 64 / W;
+/// Rows that are asked for ahead of their use.
+constexpr i64 AHEAD = 8;
 
 struct Gradients {
   View out, finalState, states;
@@ -34,8 +36,10 @@ struct Plan {
 struct Lanes {
   const float* spectrum;
   const float* start;
+  /// (steps, N) floats or vectors, `stepB` and `stepC` floats from one step to the next.
   const float* B;
   const float* C;
+  i64 stepB, stepC;
   const float *dt, *du, *dy;
   float *y, *throughInput, *throughDecay;
   float *h, *e;
@@ -45,7 +49,7 @@ struct Lanes {
 };
 
 /// Recomputes states [n, n + COUNT) over a run of steps, keeping h and e = exp(dt A) for the way back.
-template <int COUNT, bool SHARED, bool NEVER_POSITIVE, bool OUTPUT>
+template <int COUNT, bool SHARED, bool LIMITED, bool OUTPUT>
 void forward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start) {
   vf a[COUNT], h[COUNT];
 #pragma GCC unroll 8
@@ -53,17 +57,18 @@ void forward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start) {
     a[j] = load(k.spectrum + (n + j) * W);
     h[j] = load(start + j * W);
   }
-  const i64 step = SHARED ? 1 : W;
+  constexpr i64 gap = SHARED ? 1 : W;
   for (i64 t = begin; t < end; t++) {
+    const float* B = k.B + t * k.stepB + n * gap;
+    const float* C = k.C + t * k.stepC + n * gap;
     const vf dt = load(k.dt + t * W);
     const vf du = load(k.du + t * W);
     vf y = OUTPUT ? load(k.y + t * W) : vf{};
 #pragma GCC unroll 8
     for (int j = 0; j < COUNT; j++) {
-      const i64 at = (t * k.states + n + j) * step;
-      const vf e = decay<NEVER_POSITIVE>(dt * a[j]);
-      h[j] = fma(e, h[j], du * (SHARED ? splat(k.B[at]) : load(k.B + at)));
-      if (OUTPUT) y = fma(h[j], SHARED ? splat(k.C[at]) : load(k.C + at), y);
+      const vf e = decay<LIMITED>(dt * a[j]);
+      h[j] = fma(e, h[j], du * (SHARED ? splat(B[j]) : load(B + j * W)));
+      if (OUTPUT) y = fma(h[j], SHARED ? splat(C[j]) : load(C + j * W), y);
       store(k.e + (t * GROUP + j) * W, e);
       store(k.h + (t * GROUP + j) * W, h[j]);
     }
@@ -74,18 +79,19 @@ void forward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start) {
 /// One step back for states [n, n + COUNT): `before` holds the states that the step started from.
 template <int COUNT, bool SHARED>
 inline void stepBack(const Lanes& k, i64 n, i64 t, const float* before, vf (&g)[COUNT], vf (&dA)[COUNT], const vf (&a)[COUNT]) {
-  const i64 step = SHARED ? 1 : W;
+  constexpr i64 gap = SHARED ? 1 : W;
+  const float* B = k.B + t * k.stepB + n * gap;
+  const float* C = k.C + t * k.stepC + n * gap;
   const vf dt = load(k.dt + t * W), du = load(k.du + t * W), dy = load(k.dy + t * W);
   vf throughInput = load(k.throughInput + t * W), throughDecay = load(k.throughDecay + t * W);
 #pragma GCC unroll 8
   for (int j = 0; j < COUNT; j++) {
-    const i64 at = (t * k.states + n + j) * step;
     const i64 local = (t * GROUP + j) * W;
     const vf h = load(k.h + local), e = load(k.e + local);
-    g[j] = fma(dy, SHARED ? splat(k.C[at]) : load(k.C + at), g[j]);
+    g[j] = fma(dy, SHARED ? splat(C[j]) : load(C + j * W), g[j]);
     store(k.accC + local, fma(dy, h, load(k.accC + local)));
     store(k.accB + local, fma(g[j], du, load(k.accB + local)));
-    throughInput = fma(g[j], SHARED ? splat(k.B[at]) : load(k.B + at), throughInput);
+    throughInput = fma(g[j], SHARED ? splat(B[j]) : load(B + j * W), throughInput);
     g[j] = g[j] * e;
     const vf q = g[j] * load(before + j * W);
     throughDecay = fma(q, a[j], throughDecay);
@@ -118,17 +124,17 @@ void backward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start, con
 }
 
 template <int COUNT, bool SHARED>
-void group(const Lanes& k, i64 n, bool neverPositive, bool output, const i64* runs, i64 runCount, const float* gradStates) {
+void group(const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount, const float* gradStates) {
   const float zeros[GROUP * W] = {};
   for (i64 r = 0; r < runCount; r++) {
     const float* start = r == 0 ? k.start + n * W : zeros;
     const i64 begin = runs[r], end = runs[r + 1];
     if (begin == end) continue;
     if (output) {
-      if (neverPositive) forward<COUNT, SHARED, true, true>(k, n, begin, end, start);
+      if (limited) forward<COUNT, SHARED, true, true>(k, n, begin, end, start);
       else forward<COUNT, SHARED, false, true>(k, n, begin, end, start);
     } else {
-      if (neverPositive) forward<COUNT, SHARED, true, false>(k, n, begin, end, start);
+      if (limited) forward<COUNT, SHARED, true, false>(k, n, begin, end, start);
       else forward<COUNT, SHARED, false, false>(k, n, begin, end, start);
     }
   }
@@ -141,11 +147,11 @@ void group(const Lanes& k, i64 n, bool neverPositive, bool output, const i64* ru
 }
 
 template <bool SHARED>
-void groupOf(int count, const Lanes& k, i64 n, bool neverPositive, bool output, const i64* runs, i64 runCount,
+void groupOf(int count, const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount,
              const float* gradStates) {
-  if (count == GROUP) return group<GROUP, SHARED>(k, n, neverPositive, output, runs, runCount, gradStates);
-  if (count == 2) return group<2, SHARED>(k, n, neverPositive, output, runs, runCount, gradStates);
-  group<1, SHARED>(k, n, neverPositive, output, runs, runCount, gradStates);
+  if (count == GROUP) return group<GROUP, SHARED>(k, n, limited, output, runs, runCount, gradStates);
+  if (count == 2) return group<2, SHARED>(k, n, limited, output, runs, runCount, gradStates);
+  group<1, SHARED>(k, n, limited, output, runs, runCount, gradStates);
 }
 
 /// Memory of the whole call, in floats.
@@ -161,167 +167,246 @@ struct Memory {
   i64 blocks;
 };
 
-/// Adds a vector of one (step, state) to what its lanes belong to.
-void spread(const Map& m, const ScanOperands& o, i64 d, i64 lanes, i64 firstGroup, i64 chunk, i64 t, i64 n, vf x, float* part,
-            float* fixed) {
-  for (i64 l = 0; l < lanes; l++) {
-    if (m.fixed) fixed[(d + l) * o.states + n] += x[l];
-    else part[((m.group(d + l, o.channels) - firstGroup) * chunk + t) * o.states + n] += x[l];
+/// Adds the vectors of one state over the steps, GROUP vectors apart, to what their lanes belong to, and clears them.
+void spread(const Map& m, const ScanOperands& o, i64 d, i64 lanes, i64 firstGroup, i64 chunk, i64 steps, i64 n, float* acc,
+            float* part, float* fixed) {
+  vf total = {};
+  for (i64 t = 0; t < steps; t++) {
+    const vf x = load(acc + t * GROUP * W);
+    store(acc + t * GROUP * W, vf{});
+    total = total + x;
+    if (!m.fixed)
+      for (i64 l = 0; l < lanes; l++)
+        part[((m.group(d + l, o.channels) - firstGroup) * chunk + t) * o.states + n] += x[l];
+  }
+  if (m.fixed)
+    for (i64 l = 0; l < lanes; l++) fixed[(d + l) * o.states + n] += total[l];
+}
+
+/// Sums over the lanes, (steps, GROUP) of them, to `count` of N columns.
+void joinLanes(const float* acc, i64 steps, int count, i64 states, float* to, float* sums) {
+  sumEach(acc, steps * GROUP, sums);
+  for (i64 t = 0; t < steps; t++)
+    for (int j = 0; j < count; j++) to[t * states + j] = sums[t * GROUP + j];
+}
+
+void zero(float* p, i64 count) {
+  for (i64 i = 0; i < count; i++) p[i] = 0;
+}
+
+/// Channels [first, first + count) of sequence b over steps [step0, step0 + steps), and a thread's memory for them.
+struct Piece {
+  i64 b, first, count, vectors, step0, steps;
+  /// Floats from one series of a vector to the next.
+  i64 space;
+  float *series, *rows, *bias, *skip, *dD, *dBias, *steepest;
+  i64 lanes(i64 v) const { return least<i64>(W, count - v * W); }
+  float* of(i64 v, int which) const { return series + (v * SERIES + which) * space; }
+  float* row(int i) const { return rows + i * VECTORS * W; }
+  enum { DT, DU, DY, Y, INPUT, DECAY, SLOPE, GATED, SERIES };
+};
+
+/// What the inner loops read, row by row.
+template <bool SOFTPLUS>
+void readPiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
+  const Piece k = piece;
+  for (i64 v = 0; v < k.vectors; v++) store(k.steepest + v * W, vf{});
+  for (i64 t = 0; t < k.steps; t++) {
+    const i64 p = o.position(k.step0 + t);
+    if (t + AHEAD < k.steps) {
+      const i64 later = o.position(k.step0 + t + AHEAD);
+      prefetchRow(o.delta, k.b, later, k.first, k.first + k.count);
+      prefetchRow(o.u, k.b, later, k.first, k.first + k.count);
+      prefetchRow(to.out, k.b, later, k.first, k.first + k.count);
+      if (o.z) prefetchRow(o.z, k.b, later, k.first, k.first + k.count);
+    }
+    const float* delta = readRow(o.delta, k.b, p, k.first, k.count, k.row(0));
+    const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(1));
+    const float* grads = readRow(to.out, k.b, p, k.first, k.count, k.row(2));
+    const float* zs = o.z ? readRow(o.z, k.b, p, k.first, k.count, k.row(3)) : nullptr;
+    for (i64 v = 0; v < k.vectors; v++) {
+      float* at = k.of(v, 0) + t * W;
+      const vf raw = load(delta + v * W) + load(k.bias + v * W), u = load(us + v * W);
+      vf dt = raw, slope = splat(1.0f);
+      if (SOFTPLUS) {
+        const Softplus s = softplusWithSlope(raw);
+        dt = s.value;
+        slope = s.slope;
+      }
+      vf dy = load(grads + v * W);
+      if (zs) {
+        const vf z = load(zs + v * W);
+        const vf s = 1.0f / (1.0f + exp2Bounded(z * -LOG2E));
+        store(at + Piece::GATED * k.space, dy * (s * (1.0f + z * (1.0f - s))));
+        dy = dy * (z * s);
+      }
+      const vf steepest = load(k.steepest + v * W), magnitude = vabs(dt);
+      store(k.steepest + v * W, choose(magnitude > steepest, magnitude, steepest));
+      store(at + Piece::DT * k.space, dt);
+      store(at + Piece::DU * k.space, dt * u);
+      store(at + Piece::DY * k.space, dy);
+      store(at + Piece::Y * k.space, load(k.skip + v * W) * u);
+      store(at + Piece::INPUT * k.space, vf{});
+      store(at + Piece::DECAY * k.space, vf{});
+      store(at + Piece::SLOPE * k.space, slope);
+    }
   }
 }
 
-/// Channels [first, last) of sequence b over one chunk.
+/// Gradients of what has a row a step, and sums over the steps for D and deltaBias.
+void writePiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
+  const Piece k = piece;
+  for (i64 t = 0; t < k.steps; t++) {
+    const i64 p = o.position(k.step0 + t);
+    const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(0));
+    float* gradU = rowToWrite(to.u, k.b, p, k.first, k.count, k.row(1));
+    float* gradDelta = rowToWrite(to.delta, k.b, p, k.first, k.count, k.row(2));
+    for (i64 v = 0; v < k.vectors; v++) {
+      const float* at = k.of(v, 0) + t * W;
+      const vf u = load(us + v * W);
+      const vf dy = load(at + Piece::DY * k.space), input = load(at + Piece::INPUT * k.space);
+      // The spectrum carries log2(e), which is undone here.
+      const vf through = load(at + Piece::DECAY * k.space) * 0.69314718055994531f;
+      const vf dDelta = fma(u, input, through) * load(at + Piece::SLOPE * k.space);
+      store(gradU + v * W, fma(load(at + Piece::DT * k.space), input, load(k.skip + v * W) * dy));
+      store(gradDelta + v * W, dDelta);
+      store(k.dD + v * W, fma(u, dy, load(k.dD + v * W)));
+      store(k.dBias + v * W, load(k.dBias + v * W) + dDelta);
+    }
+    writeRow(to.u, k.b, p, k.first, k.count, gradU);
+    writeRow(to.delta, k.b, p, k.first, k.count, gradDelta);
+    if (!o.z) continue;
+    float* gradZ = rowToWrite(to.z, k.b, p, k.first, k.count, k.row(0));
+    for (i64 v = 0; v < k.vectors; v++) {
+      const float* at = k.of(v, 0) + t * W;
+      store(gradZ + v * W, load(at + Piece::GATED * k.space) * load(at + Piece::Y * k.space));
+    }
+    writeRow(to.z, k.b, p, k.first, k.count, gradZ);
+  }
+}
+
+/// Gradients of all states over a piece: (vectors, steps, N) vectors.
+void readGradStates(const View& s, const ScanOperands& o, const Piece& k, float* gradStates, i64 chunk) {
+  for (i64 v = 0; v < k.vectors; v++)
+    for (i64 t = 0; t < k.steps; t++)
+      for (i64 n = 0; n < o.states; n++) {
+        const float* from = (const float*)s.data + k.b * s.stride[0] + o.position(k.step0 + t) * s.stride[1] + n * s.stride[3];
+        vf x = {};
+        for (i64 l = 0; l < k.lanes(v); l++) x[l] = from[(k.first + v * W + l) * s.stride[2]];
+        store(gradStates + ((v * chunk + t) * o.states + n) * W, x);
+      }
+}
+
+/// The channels of one task of sequence b over one chunk.
 void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& to, const View& chunkStates, const Plan& plan,
                      const Memory& m, i64 index, i64 b, i64 task, i32 thread) {
   const i64 N = o.states, T = plan.chunk;
-  const i64 first = task * plan.width, last = least(o.channels, first + plan.width);
-  const i64 vectors = (last - first + W - 1) / W;
-  const i64 step0 = index * T, steps = least(T, o.length - step0);
+  Piece k = {};
+  k.b = b;
+  k.first = task * plan.width;
+  k.count = least(o.channels - k.first, plan.width);
+  k.vectors = (k.count + W - 1) / W;
+  k.step0 = index * T;
+  k.steps = least(T, o.length - k.step0);
+  k.space = T * W + 16;
+  const i64 first = k.first, steps = k.steps;
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
-  const bool straddles = mapB.fixed || mapC.fixed || mapB.groups > 1 || mapC.groups > 1;
+  const bool shared = mapB.shared(first, k.count, o.channels) && mapC.shared(first, k.count, o.channels);
 
-  float* series = args.scratch<float>(thread, 0, VECTORS * 7 * T * W);
-  float* groupMemory = args.scratch<float>(thread, 1, 4 * T * GROUP * W);
-  float* rows = args.scratch<float>(thread, 2, 2 * T * N * (straddles ? VECTORS * W : 1));
+  k.series = args.scratch<float>(thread, 0, VECTORS * Piece::SERIES * k.space);
+  float* groupMemory = args.scratch<float>(thread, 1, (4 * W + 1) * T * GROUP);
+  const i64 rowSpace = T * N * (shared ? 1 : W);
+  float* rowsB = args.scratch<float>(thread, 2, 2 * rowSpace);
+  float* rowsC = rowsB + rowSpace;
   float* spectrum = args.scratch<float>(thread, 3, VECTORS * 2 * N * W);
   float* gradStates = to.states ? args.scratch<float>(thread, 4, VECTORS * T * N * W) : nullptr;
+  k.rows = args.scratch<float>(thread, 6, 9 * VECTORS * W);
+  k.bias = k.row(4);
+  k.skip = k.row(5);
+  k.dD = k.row(6);
+  k.dBias = k.row(7);
+  k.steepest = k.row(8);
   float *h = groupMemory, *e = h + T * GROUP * W, *accB = e + T * GROUP * W, *accC = accB + T * GROUP * W;
-  const auto seriesOf = [&](i64 v, int which) { return series + (v * 7 + which) * T * W; };
-  enum { DT, DU, DY, Y, INPUT, DECAY, SLOPE };
+  float* sums = accC + T * GROUP * W;
 
   // Runs of steps between new sequences.
   i64* runs = args.scratch<i64>(thread, 5, T + 2);
   i64 runCount = 0;
   runs[0] = 0;
-  for (i64 t = 0; t < steps; t++)
-    if (o.startsAt(b, o.position(step0 + t))) runs[++runCount] = t;
+  if (o.resets)
+    for (i64 t = 0; t < steps; t++)
+      if (o.startsAt(b, o.position(k.step0 + t))) runs[++runCount] = t;
   runs[++runCount] = steps;
 
-  bool neverPositive[VECTORS], shared[VECTORS];
-  for (i64 v = 0; v < vectors; v++) {
-    const i64 d = first + v * W, lanes = least<i64>(W, last - d);
-    neverPositive[v] = !loadSpectrum(o.A, d, lanes, N, spectrum + v * 2 * N * W) && o.softplus;
+  bool limited[VECTORS];
+  vf largest[VECTORS];
+  for (i64 v = 0; v < k.vectors; v++) {
+    const i64 d = first + v * W, lanes = k.lanes(v);
+    largest[v] = loadSpectrum(o.A, d, lanes, N, spectrum + v * 2 * N * W);
     for (i64 n = 0; n < N; n++)
       store(spectrum + (v * 2 * N + N + n) * W,
             loadUpTo<F32>((const float*)chunkStates.data + b * chunkStates.stride[0] + index * chunkStates.stride[1] +
                               n * chunkStates.stride[2] + d, lanes));
-    shared[v] = mapB.shared(d, lanes, o.channels) && mapC.shared(d, lanes, o.channels);
-    const vf bias = o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{};
-    const vf skip = o.D ? loadAny(o.D, d, lanes) : vf{};
-    for (i64 t = 0; t < steps; t++) {
-      const i64 p = o.position(step0 + t);
-      vf dt = channelsAt(o.delta, b, p, d, lanes) + bias;
-      vf slope = splat(1.0f);
-      if (o.softplus) {
-        slope = choose(dt > splat(20.0f), slope, sigmoid(dt));
-        dt = softplus(dt);
-      }
-      const vf u = channelsAt(o.u, b, p, d, lanes);
-      vf dy = channelsAt(to.out, b, p, d, lanes);
-      if (o.z) {
-        const vf z = channelsAt(o.z, b, p, d, lanes);
-        dy = dy * (z * sigmoid(z));
-      }
-      store(seriesOf(v, DT) + t * W, dt);
-      store(seriesOf(v, DU) + t * W, dt * u);
-      store(seriesOf(v, DY) + t * W, dy);
-      store(seriesOf(v, Y) + t * W, skip * u);
-      store(seriesOf(v, INPUT) + t * W, vf{});
-      store(seriesOf(v, DECAY) + t * W, vf{});
-      store(seriesOf(v, SLOPE) + t * W, slope);
-      if (gradStates)
-        for (i64 n = 0; n < N; n++) {
-          vf x = {};
-          for (i64 l = 0; l < lanes; l++)
-            x[l] = ((const float*)to.states.data)[b * to.states.stride[0] + p * to.states.stride[1] + (d + l) * to.states.stride[2] + n * to.states.stride[3]];
-          store(gradStates + ((v * T + t) * N + n) * W, x);
-        }
-    }
+    store(k.bias + v * W, o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{});
+    store(k.skip + v * W, o.D ? loadAny(o.D, d, lanes) : vf{});
+    store(k.dD + v * W, loadUpTo<F32>(m.dD + b * o.channels + d, lanes));
+    store(k.dBias + v * W, loadUpTo<F32>(m.dBias + b * o.channels + d, lanes));
   }
-
-  // Rows of B and C: one copy where every vector shares a group, else one a vector.
-  const i64 rowSize = T * N * (straddles ? W : 1);
-  if (!straddles) {
-    sharedRows(mapB, o, b, 0, step0, steps, rows);
-    sharedRows(mapC, o, b, 0, step0, steps, rows + rowSize);
-  } else {
-    for (i64 v = 0; v < vectors; v++) {
-      const i64 d = first + v * W, lanes = least<i64>(W, last - d);
-      shared[v] = false;
-      laneRows(mapB, o, b, d, lanes, step0, steps, rows + v * 2 * rowSize);
-      laneRows(mapC, o, b, d, lanes, step0, steps, rows + (v * 2 + 1) * rowSize);
-    }
+  if (o.softplus) readPiece<true>(o, to, k);
+  else readPiece<false>(o, to, k);
+  for (i64 v = 0; v < k.vectors; v++) limited[v] = needsLimits(load(k.steepest + v * W), largest[v]);
+  if (gradStates) readGradStates(to.states, o, k, gradStates, T);
+  if (shared) {
+    sharedRows(mapB, o, b, mapB.group(first, o.channels), k.step0, steps, rowsB);
+    sharedRows(mapC, o, b, mapC.group(first, o.channels), k.step0, steps, rowsC);
   }
 
   const i64 firstGroupB = mapB.fixed ? 0 : mapB.group(first, o.channels);
   const i64 firstGroupC = mapC.fixed ? 0 : mapC.group(first, o.channels);
   float* partB = m.partB + (b * plan.tasks + task) * plan.groupsB * T * N;
   float* partC = m.partC + (b * plan.tasks + task) * plan.groupsC * T * N;
-  for (i64 i = 0; i < plan.groupsB * T * N; i++) partB[i] = 0;
-  for (i64 i = 0; i < plan.groupsC * T * N; i++) partC[i] = 0;
   float* fixedB = m.fixedB + b * o.channels * N;
   float* fixedC = m.fixedC + b * o.channels * N;
-
-  for (i64 n = 0; n < N;) {
-    const int count = n + GROUP <= N ? GROUP : n + 2 <= N ? 2 : 1;
-    for (i64 i = 0; i < 2 * T * GROUP * W; i += W) store(accB + i, vf{});
-    for (i64 v = 0; v < vectors; v++) {
-      const i64 d = first + v * W, lanes = least<i64>(W, last - d);
-      const float* rowsOf = straddles ? rows + v * 2 * rowSize : rows;
-      float* carried = m.g + ((b * m.blocks + first / W + v) * N) * W;
-      float* dA = m.dA + ((b * m.blocks + first / W + v) * N) * W;
-      const Lanes k = {spectrum + v * 2 * N * W, spectrum + (v * 2 * N + N) * W, rowsOf, rowsOf + rowSize,
-                       seriesOf(v, DT), seriesOf(v, DU), seriesOf(v, DY), seriesOf(v, Y), seriesOf(v, INPUT),
-                       seriesOf(v, DECAY), h, e, accB, accC, carried, dA, N};
-      const float* gs = gradStates ? gradStates + v * T * N * W : nullptr;
-      if (shared[v]) groupOf<true>(count, k, n, neverPositive[v], bool(o.z), runs, runCount, gs);
-      else groupOf<false>(count, k, n, neverPositive[v], bool(o.z), runs, runCount, gs);
-      if (straddles) {
-        for (i64 t = 0; t < steps; t++)
-          for (int j = 0; j < count; j++) {
-            float* b1 = accB + (t * GROUP + j) * W;
-            float* c1 = accC + (t * GROUP + j) * W;
-            spread(mapB, o, d, lanes, firstGroupB, T, t, n + j, load(b1), partB, fixedB);
-            spread(mapC, o, d, lanes, firstGroupC, T, t, n + j, load(c1), partC, fixedC);
-            store(b1, vf{});
-            store(c1, vf{});
-          }
+  const auto statesOf = [&](i64 v, i64 n, int count) {
+    const i64 at = ((b * m.blocks + first / W + v) * N) * W;
+    const Lanes lanes = {spectrum + v * 2 * N * W, spectrum + (v * 2 * N + N) * W, rowsB, rowsC,
+                         shared ? N : mapB.fixed ? 0 : N * W, shared ? N : mapC.fixed ? 0 : N * W,
+                         k.of(v, Piece::DT), k.of(v, Piece::DU), k.of(v, Piece::DY), k.of(v, Piece::Y),
+                         k.of(v, Piece::INPUT), k.of(v, Piece::DECAY), h, e, accB, accC, m.g + at, m.dA + at, N};
+    const float* gs = gradStates ? gradStates + v * T * N * W : nullptr;
+    if (shared) groupOf<true>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
+    else groupOf<false>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
+  };
+  const auto countAt = [&](i64 n) { return n + GROUP <= N ? GROUP : n + 2 <= N ? 2 : 1; };
+  zero(accB, 2 * T * GROUP * W);
+  if (shared) {
+    for (i64 n = 0; n < N; n += countAt(n)) {
+      for (i64 v = 0; v < k.vectors; v++) statesOf(v, n, countAt(n));
+      joinLanes(accB, steps, countAt(n), N, partB + n, sums);
+      joinLanes(accC, steps, countAt(n), N, partC + n, sums);
+      zero(accB, 2 * T * GROUP * W);
+    }
+  } else {
+    zero(partB, plan.groupsB * T * N);
+    zero(partC, plan.groupsC * T * N);
+    for (i64 v = 0; v < k.vectors; v++) {
+      const i64 d = first + v * W, lanes = k.lanes(v);
+      laneRows(mapB, o, b, d, lanes, k.step0, steps, rowsB);
+      laneRows(mapC, o, b, d, lanes, k.step0, steps, rowsC);
+      for (i64 n = 0; n < N; n += countAt(n)) {
+        statesOf(v, n, countAt(n));
+        for (int j = 0; j < countAt(n); j++) {
+          spread(mapB, o, d, lanes, firstGroupB, T, steps, n + j, accB + j * W, partB, fixedB);
+          spread(mapC, o, d, lanes, firstGroupC, T, steps, n + j, accC + j * W, partC, fixedC);
+        }
       }
     }
-    if (!straddles)
-      for (i64 t = 0; t < steps; t++)
-        for (int j = 0; j < count; j++) {
-          partB[t * N + n + j] = sum(load(accB + (t * GROUP + j) * W));
-          partC[t * N + n + j] = sum(load(accC + (t * GROUP + j) * W));
-        }
-    n += count;
   }
 
-  for (i64 v = 0; v < vectors; v++) {
-    const i64 d = first + v * W, lanes = least<i64>(W, last - d);
-    const vf skip = o.D ? loadAny(o.D, d, lanes) : vf{};
-    vf dD = loadUpTo<F32>(m.dD + b * o.channels + d, lanes);
-    vf dBias = loadUpTo<F32>(m.dBias + b * o.channels + d, lanes);
-    for (i64 t = 0; t < steps; t++) {
-      const i64 p = o.position(step0 + t);
-      const vf u = channelsAt(o.u, b, p, d, lanes);
-      const vf dy = load(seriesOf(v, DY) + t * W);
-      const vf input = load(seriesOf(v, INPUT) + t * W);
-      // The spectrum carries log2(e), which is undone here.
-      const vf through = load(seriesOf(v, DECAY) + t * W) * 0.69314718055994531f;
-      const vf dDelta = (u * input + through) * load(seriesOf(v, SLOPE) + t * W);
-      putChannels(to.u, b, p, d, lanes, load(seriesOf(v, DT) + t * W) * input + skip * dy);
-      putChannels(to.delta, b, p, d, lanes, dDelta);
-      dD = fma(u, dy, dD);
-      dBias = dBias + dDelta;
-      if (o.z) {
-        const vf z = channelsAt(o.z, b, p, d, lanes);
-        const vf s = sigmoid(z);
-        putChannels(to.z, b, p, d, lanes, channelsAt(to.out, b, p, d, lanes) * load(seriesOf(v, Y) + t * W) * (s * (1.0f + z * (1.0f - s))));
-      }
-    }
-    storeUpTo<F32>(m.dD + b * o.channels + d, dD, lanes);
-    storeUpTo<F32>(m.dBias + b * o.channels + d, dBias, lanes);
+  writePiece(o, to, k);
+  for (i64 v = 0; v < k.vectors; v++) {
+    storeUpTo<F32>(m.dD + b * o.channels + first + v * W, load(k.dD + v * W), k.lanes(v));
+    storeUpTo<F32>(m.dBias + b * o.channels + first + v * W, load(k.dBias + v * W), k.lanes(v));
   }
 }
 
@@ -360,10 +445,6 @@ i64 groupsTouched(const Map& m, i64 channels, const Plan& plan) {
   return most_;
 }
 
-void zero(float* p, i64 count) {
-  for (i64 i = 0; i < count; i++) p[i] = 0;
-}
-
 }  // namespace
 
 void selectiveScanGrad(const Args& args) {
@@ -392,8 +473,8 @@ void selectiveScanGrad(const Args& args) {
   Plan plan;
   plan.chunk = least((i64)args.number[2], most<i64>(1, o.length));
   plan.chunks = (o.length + plan.chunk - 1) / plan.chunk;
-  plan.width = VECTORS * W;
-  while (plan.width > W && B * ((D + plan.width - 1) / plan.width) < 8) plan.width -= W;
+  plan.width = withinGroups(o, VECTORS * W);
+  while (plan.width > W && B * ((D + plan.width - 1) / plan.width) < 8) plan.width = withinGroups(o, plan.width - W);
   plan.tasks = (D + plan.width - 1) / plan.width;
   plan.groupsB = groupsTouched(mapB, D, plan);
   plan.groupsC = groupsTouched(mapC, D, plan);
