@@ -1,7 +1,7 @@
 // Every gradient of the selective scan. Chunks are taken from the last to the first; inside one, the states are computed
 // again from the state stored before it, then the gradient walks back. A chunk is a round over all channels, so that
 // memory does not grow with length, and sums over channels are made in one order for any number of threads.
-#include "scan.h"
+#include "scan_grad.h"
 
 #include "../kernels.h"
 
@@ -9,12 +9,6 @@ namespace MK_ISA {
 
 namespace {
 
-/// States in registers at once.
-#if MK_LANES == 16 || defined(__aarch64__)
-constexpr int GROUP = 8;
-#else
-constexpr int GROUP = 4;
-#endif
 /// Vectors of channels a task at most.
 constexpr i64 VECTORS = 64 / W;
 /// Rows that are asked for ahead of their use.
@@ -31,128 +25,6 @@ struct Plan {
   /// Channels a task, tasks a sequence, groups of B and C that one task can touch.
   i64 width, tasks, groupsB, groupsC;
 };
-
-/// Arrays of one vector of channels over a chunk, and the accumulators of one group of states.
-struct Lanes {
-  const float* spectrum;
-  const float* start;
-  /// (steps, N) floats or vectors, `stepB` and `stepC` floats from one step to the next.
-  const float* B;
-  const float* C;
-  i64 stepB, stepC;
-  const float *dt, *du, *dy;
-  float *y, *throughInput, *throughDecay;
-  float *h, *e;
-  float *accB, *accC;
-  float *g, *dA;
-  i64 states;
-};
-
-/// Recomputes states [n, n + COUNT) over a run of steps, keeping h and e = exp(dt A) for the way back.
-template <int COUNT, bool SHARED, bool LIMITED, bool OUTPUT>
-void forward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start) {
-  vf a[COUNT], h[COUNT];
-#pragma GCC unroll 8
-  for (int j = 0; j < COUNT; j++) {
-    a[j] = load(k.spectrum + (n + j) * W);
-    h[j] = load(start + j * W);
-  }
-  constexpr i64 gap = SHARED ? 1 : W;
-  for (i64 t = begin; t < end; t++) {
-    const float* B = k.B + t * k.stepB + n * gap;
-    const float* C = k.C + t * k.stepC + n * gap;
-    const vf dt = load(k.dt + t * W);
-    const vf du = load(k.du + t * W);
-    vf y = OUTPUT ? load(k.y + t * W) : vf{};
-#pragma GCC unroll 8
-    for (int j = 0; j < COUNT; j++) {
-      const vf e = decay<LIMITED>(dt * a[j]);
-      h[j] = fma(e, h[j], du * (SHARED ? splat(B[j]) : load(B + j * W)));
-      if (OUTPUT) y = fma(h[j], SHARED ? splat(C[j]) : load(C + j * W), y);
-      store(k.e + (t * GROUP + j) * W, e);
-      store(k.h + (t * GROUP + j) * W, h[j]);
-    }
-    if (OUTPUT) store(k.y + t * W, y);
-  }
-}
-
-/// One step back for states [n, n + COUNT): `before` holds the states that the step started from.
-template <int COUNT, bool SHARED>
-inline void stepBack(const Lanes& k, i64 n, i64 t, const float* before, vf (&g)[COUNT], vf (&dA)[COUNT], const vf (&a)[COUNT]) {
-  constexpr i64 gap = SHARED ? 1 : W;
-  const float* B = k.B + t * k.stepB + n * gap;
-  const float* C = k.C + t * k.stepC + n * gap;
-  const vf dt = load(k.dt + t * W), du = load(k.du + t * W), dy = load(k.dy + t * W);
-  vf throughInput = load(k.throughInput + t * W), throughDecay = load(k.throughDecay + t * W);
-#pragma GCC unroll 8
-  for (int j = 0; j < COUNT; j++) {
-    const i64 local = (t * GROUP + j) * W;
-    const vf h = load(k.h + local), e = load(k.e + local);
-    g[j] = fma(dy, SHARED ? splat(C[j]) : load(C + j * W), g[j]);
-    store(k.accC + local, fma(dy, h, load(k.accC + local)));
-    store(k.accB + local, fma(g[j], du, load(k.accB + local)));
-    throughInput = fma(g[j], SHARED ? splat(B[j]) : load(B + j * W), throughInput);
-    g[j] = g[j] * e;
-    const vf q = g[j] * load(before + j * W);
-    throughDecay = fma(q, a[j], throughDecay);
-    dA[j] = fma(q, dt, dA[j]);
-  }
-  store(k.throughInput + t * W, throughInput);
-  store(k.throughDecay + t * W, throughDecay);
-}
-
-/// The way back over a run of steps; `gradStates`, where given, joins the gradient of each state.
-template <int COUNT, bool SHARED>
-void backward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start, const float* gradStates) {
-  vf g[COUNT], dA[COUNT], a[COUNT];
-#pragma GCC unroll 8
-  for (int j = 0; j < COUNT; j++) {
-    g[j] = load(k.g + (n + j) * W);
-    dA[j] = load(k.dA + (n + j) * W);
-    a[j] = load(k.spectrum + (n + j) * W);
-  }
-  for (i64 t = end - 1; t >= begin; t--) {
-    if (gradStates)
-      for (int j = 0; j < COUNT; j++) g[j] = g[j] + load(gradStates + (t * k.states + n + j) * W);
-    stepBack<COUNT, SHARED>(k, n, t, t > begin ? k.h + (t - 1) * GROUP * W : start, g, dA, a);
-  }
-#pragma GCC unroll 8
-  for (int j = 0; j < COUNT; j++) {
-    store(k.g + (n + j) * W, g[j]);
-    store(k.dA + (n + j) * W, dA[j]);
-  }
-}
-
-template <int COUNT, bool SHARED>
-void group(const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount, const float* gradStates) {
-  const float zeros[GROUP * W] = {};
-  for (i64 r = 0; r < runCount; r++) {
-    const float* start = r == 0 ? k.start + n * W : zeros;
-    const i64 begin = runs[r], end = runs[r + 1];
-    if (begin == end) continue;
-    if (output) {
-      if (limited) forward<COUNT, SHARED, true, true>(k, n, begin, end, start);
-      else forward<COUNT, SHARED, false, true>(k, n, begin, end, start);
-    } else {
-      if (limited) forward<COUNT, SHARED, true, false>(k, n, begin, end, start);
-      else forward<COUNT, SHARED, false, false>(k, n, begin, end, start);
-    }
-  }
-  for (i64 r = runCount - 1; r >= 0; r--) {
-    backward<COUNT, SHARED>(k, n, runs[r], runs[r + 1], r == 0 ? k.start + n * W : zeros, gradStates);
-    // What came before a new sequence has no part in it.
-    if (r > 0)
-      for (int j = 0; j < COUNT; j++) store(k.g + (n + j) * W, vf{});
-  }
-}
-
-template <bool SHARED>
-void groupOf(int count, const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount,
-             const float* gradStates) {
-  if (count == GROUP) return group<GROUP, SHARED>(k, n, limited, output, runs, runCount, gradStates);
-  if (count == 2) return group<2, SHARED>(k, n, limited, output, runs, runCount, gradStates);
-  group<1, SHARED>(k, n, limited, output, runs, runCount, gradStates);
-}
 
 /// Memory of the whole call, in floats.
 struct Memory {
