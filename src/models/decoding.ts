@@ -28,11 +28,12 @@ export function disposeState(state: MambaState): void {
 /** Tokens that the prefill takes at a time, so that its memory does not grow with the prompt. */
 const prefillChunk = 1024
 
-/** Decodes `batch` sequences in step: owns a state and the captured step that advances it. */
+/** Decodes `batch` sequences in step: owns a state and the captured step that advances it. The weights must not change meanwhile. */
 export class Decoder {
   readonly state: MambaState
   readonly #token: Tensor
   readonly #logits: Tensor
+  readonly #decays: readonly Tensor[]
   #capture: Capture | null = null
 
   /** Starts from `state` (taken over) or from the beginning. */
@@ -45,6 +46,7 @@ export class Decoder {
     this.state = state ?? outsideScopes(() => model.initialState(batch))
     this.#token = outsideScopes(() => empty(backend, [batch, 1], 'int32'))
     this.#logits = outsideScopes(() => empty(backend, [batch, model.config.vocabSize], 'float32'))
+    this.#decays = outsideScopes(() => noGrad(() => model.decays()))
   }
 
   /** Reads a prompt (B, L) int32, row-major, and returns the logits (B, V) after its last token. */
@@ -62,7 +64,7 @@ export class Decoder {
         scope(() => {
           const whole = tensor(ids, { shape: [this.batch, length], backend })
           const part = slice(whole, 1, start, start + count)
-          const { hidden } = this.model.hidden(part, { state: this.state, finalState: 'update' })
+          const { hidden } = this.model.hidden(part, { state: this.state, finalState: 'update', decays: this.#decays })
           if (last) this.#writeLogits(slice(hidden, 1, count - 1, count))
         }),
       )
@@ -80,7 +82,11 @@ export class Decoder {
       backend.beginCapture()
       noGrad(() =>
         scope(() => {
-          const { hidden } = this.model.hidden(this.#token, { state: this.state, finalState: 'update' })
+          const { hidden } = this.model.hidden(this.#token, {
+            state: this.state,
+            finalState: 'update',
+            decays: this.#decays,
+          })
           this.#writeLogits(hidden)
         }),
       )
@@ -103,6 +109,7 @@ export class Decoder {
     disposeState(this.state)
     this.#token.dispose()
     this.#logits.dispose()
+    for (const decay of this.#decays) decay.dispose()
   }
 }
 

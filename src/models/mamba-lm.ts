@@ -25,6 +25,8 @@ export interface ForwardOptions {
   finalState?: MixerOptions['finalState']
   /** (B, L) uint8: 1 where a new sequence starts (packed sequences). */
   resets?: Tensor | null
+  /** A of each layer's mixer, where the caller has computed it for weights that do not change. */
+  decays?: readonly Tensor[]
   /** Shown each layer's output under its name, for diagnosis. */
   observe?: (layer: string, output: Tensor) => void
 }
@@ -104,6 +106,11 @@ export class MambaLM extends Module {
     return this.backbone.layers.map((layer) => layer.mixer.initialState(batch))
   }
 
+  /** A of each layer's mixer, (D, N). */
+  decays(): Tensor[] {
+    return this.backbone.layers.map((layer) => layer.mixer.decay())
+  }
+
   /** ids (B, L) int32 -> hidden states (B, L, d) after the final norm, and the state after the last token where asked for. */
   hidden(ids: Tensor, options: ForwardOptions = {}): { hidden: Tensor; state: MambaState | null } {
     let hidden = cast(this.backbone.embedding.forward(ids), 'float32')
@@ -112,7 +119,9 @@ export class MambaLM extends Module {
     const state: MambaState = []
     this.backbone.layers.forEach((layer, i) => {
       // A layer's intermediates end with it; the tape holds on to what the gradient needs.
-      const next = scope(() => layer.forward(hidden, residual, { ...options, state: options.state?.[i] }))
+      const next = scope(() =>
+        layer.forward(hidden, residual, { ...options, state: options.state?.[i], decay: options.decays?.[i] }),
+      )
       for (const past of [hidden, residual]) if (past !== next.residual) past?.dispose()
       hidden = next.hidden
       options.observe?.(`backbone.layers.${i}`, hidden)

@@ -44,6 +44,8 @@ export interface MixerOptions {
   finalState?: 'none' | 'return' | 'update'
   /** (B, L) uint8: 1 where a new sequence starts. */
   resets?: Tensor | null
+  /** A (D, N), where the caller has computed it by `decay()` for weights that do not change. */
+  decay?: Tensor
 }
 
 /** mirrors: Mamba of state-spaces/mamba (modules/mamba_simple.py) */
@@ -103,6 +105,11 @@ export class MambaMixer extends Module {
     }
   }
 
+  /** A = -exp(A_log), (D, N). */
+  decay(): Tensor {
+    return neg(exp(this.ALog.value))
+  }
+
   /** (B, L, d) -> (B, L, d), and the state after the last token where asked for. */
   forward(input: Tensor, options: MixerOptions = {}): { out: Tensor; state: MambaMixerState | null } {
     const { state, resets, finalState = 'none' } = options
@@ -119,7 +126,7 @@ export class MambaMixer extends Module {
     const [dtLow, B, C] = split(this.xProj.forward(conv.out), [this.#dtRank, this.dState, this.dState])
     // The bias of dt_proj enters inside the scan, in float32, and nowhere else.
     const delta = linear(dtLow, this.dtProj.weight.value)
-    const scan = selectiveScan(conv.out, delta, neg(exp(this.ALog.value)), B, C, {
+    const scan = selectiveScan(conv.out, delta, options.decay ?? this.decay(), B, C, {
       D: this.D.value,
       z,
       deltaBias: this.dtProj.bias!.value,

@@ -36,7 +36,7 @@ interface Recording {
 }
 
 /** Dispatches encoded before they are handed over unasked, so that the device works while the host encodes. */
-const batchSize = 128
+const batchSize = 64
 const errorBytes = 16
 
 export class WebGpuBackend implements Backend {

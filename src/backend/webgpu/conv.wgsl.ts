@@ -58,6 +58,10 @@ export const causalConv1d: Encoder<'causalConv1d'> = (launcher, operands, { silu
     resets: resets && read(resets),
     out: write(out),
   })
+  if (L === 1 && finalState && initialState && !resets) {
+    stepByChannel(launcher, operands, initialState, finalState, silu)
+    return
+  }
   if (!initialState && !resets && convByFours(launcher, operands, silu)) {
     if (finalState) keepLastInputs(launcher, operands, finalState, K)
     return
@@ -77,6 +81,51 @@ ${linearEntry(invocations)}
     workgroups: linearGrid(ceilDiv(items, invocations)),
   })
   if (finalState) keepLastInputs(launcher, operands, finalState, K)
+}
+
+/** One step: an invocation reads a channel's past, and shifts it on (initial and final state may be one). */
+function stepByChannel(
+  launcher: Launcher,
+  { input, weight, bias, out }: Parameters<typeof causalConv1d>[1],
+  initialState: Operand,
+  finalState: Operand,
+  silu: number,
+): void {
+  const [batch, , D] = input.shape
+  const K = weight.shape[2]
+  const bindings = present({
+    x: read(input),
+    weight: read(weight),
+    bias: bias && read(bias),
+    initial: read(initialState),
+    out: write(out),
+    state: write(finalState),
+  })
+  launcher.dispatch({
+    label: `conv.step.${K}.${silu}.${!!bias}`,
+    bindings,
+    integers: { ...strideFields(bindings), channels: D, items: batch * D },
+    code: () => `${logistic}
+${linearEntry(invocations)}
+  let item = group * ${invocations}u + lane;
+  if (item >= args.items) { return; }
+  let d = item % args.channels;
+  let b = item / args.channels;
+  ${range(K)
+    .map((k) =>
+      k < K - 1
+        ? `let x${k} = initial_get(b * args.initial_s0 + ${k + 1}u * args.initial_s1 + d);`
+        : `let x${k} = x_get(b * args.x_s0 + d);`,
+    )
+    .join('\n  ')}
+  let y = ${range(K).reduce((sum, k) => `fma(weight_get(d * args.weight_s0 + ${k}u), x${k}, ${sum})`, bias ? 'bias_get(d)' : '0.0')};
+  out_set(b * args.out_s0 + d, ${silu ? 'silu(y)' : 'y'});
+  ${range(K)
+    .map((k) => `state_set(b * args.state_s0 + ${k}u * args.state_s1 + d, x${k});`)
+    .join(' ')}
+}`,
+    workgroups: linearGrid(ceilDiv(batch * D, invocations)),
+  })
 }
 
 /** The last K inputs of the running sequence. Rows are written in the order in which an aliased initial state is read. */

@@ -73,7 +73,7 @@ const isThin = (M: number, N: number) => M <= 4 || N <= 4 || M * N <= 256
 
 export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) => {
   const { alpha, accumulate, activation } = numbers
-  const { cheapBarriers, unrolledStates, workgroupBytes } = launcher.traits
+  const { cheapBarriers, exchange, unrolledStates, workgroupBytes } = launcher.traits
   const [batch, M, N] = out.shape
   const K = numbers.transposeA ? a.shape[1] : a.shape[2]
   const thin = isThin(M, N)
@@ -119,11 +119,14 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
     floats: { alpha },
   }
   if (thin) {
-    const lanes = cheapBarriers && K >= 64 ? Math.min(thinInvocations, K >= 512 ? 32 : 8) : 1
+    const shared = cheapBarriers && K >= 32
+    const lanes = shared ? (K >= 512 ? 32 : K >= 128 ? 16 : 8) : 1
+    const subgroups = exchange === 'subgroup'
     launcher.dispatch({
       ...work,
       label: `gemm.thin${lanes}.${key}`,
-      code: () => thinText(lanes, form),
+      code: () => thinText(lanes, form, subgroups),
+      subgroups,
       workgroups: linearGrid(ceilDiv(batch * M * N * lanes, thinInvocations)),
     })
     return
