@@ -8,7 +8,7 @@ import { describeFailure, runSuite } from '../../src/backend/suite.js'
 import { openWebGpu } from '../../src/backend/webgpu/index.js'
 import { setDefaultBackend } from '../../src/tensor/index.js'
 import { measureDecode, measureTrain } from './models.js'
-import { measureCopy, measureGemm, measureScan } from './operators.js'
+import { measureCopy, measureGemm, measureScan, warmUp } from './operators.js'
 import { formatRows, type Row } from './rows.js'
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } })
@@ -29,6 +29,7 @@ const parts = { copy: measureCopy, gemm: measureGemm, scan: measureScan, train: 
 for (const [name, measure] of Object.entries(parts)) {
   if (!wanted(name)) continue
   try {
+    await warmUp()
     for await (const row of measure(gpu)) {
       rows.push(row)
       console.log(formatRows([row]).at(-1))

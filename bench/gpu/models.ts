@@ -58,8 +58,8 @@ export async function* measureDecode(gpu: WebGpuBackend): AsyncGenerator<Row> {
     const decoder = new Decoder(model, batch)
     const tokens = (i: number) => Int32Array.from({ length: batch }, (_, b) => (i + b) % shape.vocabSize)
     await decoder.prefill(tokens(0))
-    for (let i = 0; i < 5; i++) await decoder.step(tokens(i))
-    const count = 100
+    for (let i = 0; i < 100; i++) await decoder.step(tokens(i))
+    const count = 200
     const before = gpu.dispatchCount
     const start = performance.now()
     for (let i = 0; i < count; i++) await decoder.step(tokens(i))

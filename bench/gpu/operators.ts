@@ -18,7 +18,7 @@ import {
 } from '../../src/tensor/index.js'
 import { median, type Row } from './rows.js'
 
-const repetitions = 5
+const repetitions = 9
 
 /** Milliseconds on the device, and the kernels of one repetition. */
 async function deviceTime(gpu: WebGpuBackend, run: () => void): Promise<{ ms: number; kernels: KernelTime[] }> {
@@ -30,6 +30,23 @@ async function deviceTime(gpu: WebGpuBackend, run: () => void): Promise<{ ms: nu
     times.push(kernels.reduce((sum, { seconds }) => sum + seconds, 0) * 1000)
   }
   return { ms: median(times), kernels }
+}
+
+/** Work for about two seconds: an idle GPU lowers its clocks, and takes its time to raise them. */
+export async function warmUp(): Promise<void> {
+  const [a, b] = [uniform([4096, 4096]), uniform([4096, 4096])]
+  const start = performance.now()
+  while (performance.now() - start < 2000) {
+    let last = matmul(a, b)
+    for (let i = 0; i < 20; i++) {
+      last.dispose()
+      last = matmul(a, b)
+    }
+    await last.backend.download(last.buffer, 0, 4)
+    last.dispose()
+  }
+  a.dispose()
+  b.dispose()
 }
 
 export const describeKernels = (kernels: readonly KernelTime[], per = 1, most = 30) =>

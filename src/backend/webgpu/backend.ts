@@ -8,16 +8,11 @@ import { encoders } from './encoders.js'
 import { kernelOfCode } from './errorCodes.js'
 import { contiguousStrides, type DeviceTraits, type Encoder, type Launcher, size } from './launcher.js'
 import { ParameterRing } from './parameters.js'
+import { type BoundDispatch, Pipelines, type RecordedDispatch } from './pipelines.js'
 import { BufferPool, mapRead, SparePool, usage, type WebGpuBuffer } from './pool.js'
 import { type KernelTime, Profiler } from './profiler.js'
-import { type Dispatch, moduleText } from './program.js'
-import { type Assignment, assignSlots, bufferOf, gatherInArena } from './slots.js'
-
-interface Program {
-  readonly pipeline: GPUComputePipeline
-  readonly layout: GPUBindGroupLayout
-  readonly layoutKey: string
-}
+import type { Dispatch } from './program.js'
+import { assignSlots, bufferOf, gatherInArena } from './slots.js'
 
 type Command =
   | {
@@ -27,10 +22,11 @@ type Command =
       offset: number
       grid: Dispatch['workgroups']
     }
+  | BoundDispatch
   | { type: 'copy'; from: GPUBuffer; fromStart: number; to: GPUBuffer; toStart: number; bytes: number }
 
 interface Recording {
-  readonly commands: Command[]
+  readonly commands: (Command | RecordedDispatch)[]
   readonly parameters: Uint32Array[]
   readonly pool: SparePool
 }
@@ -48,9 +44,7 @@ export class WebGpuBackend implements Backend {
   private profiler: Profiler | null = null
   private readonly pool: BufferPool
   private readonly ring: ParameterRing
-  private readonly programs = new Map<string, Program>()
-  private readonly layouts = new Map<string, GPUBindGroupLayout>()
-  private readonly groups = new Map<string, GPUBindGroup>()
+  private readonly pipelines: Pipelines
   private readonly constantBuffers = new Map<string, Operand>()
   private readonly staging: GPUBuffer[] = []
   private readonly errorWords: WebGpuBuffer
@@ -75,9 +69,10 @@ export class WebGpuBackend implements Backend {
     this.nativeF16 = gpu.features.has('shader-f16')
     this.pool = new BufferPool(gpu, () => {
       this.flush()
-      this.groups.clear()
+      this.pipelines.forgetBuffers()
     })
     this.ring = new ParameterRing(gpu, batchSize)
+    this.pipelines = new Pipelines(gpu, this.ring.layout)
     this.errorWords = this.pool.allocate(errorBytes)
     this.launcher = {
       dispatch: (dispatch) => this.dispatch(dispatch),
@@ -228,18 +223,22 @@ export class WebGpuBackend implements Backend {
     this.pool.current = this.pool.main
     const { commands, pool } = recording
     const parameters = this.ring.freeze(recording.parameters)
+    let index = 0
+    const bound = commands.map((command) =>
+      command.type === 'recorded' ? this.pipelines.bind(command, parameters, index++) : command,
+    )
     let disposed = false
     return {
       replay: () => {
         if (disposed) throw new DeviceError('webgpu: this capture was disposed; record it again')
         this.throwFailure()
-        for (const command of commands) this.encode(command, parameters.group)
+        for (const command of bound) this.encode(command)
       },
       dispose: () => {
         if (disposed) return
         disposed = true
         this.flush()
-        parameters.buffer.destroy()
+        parameters.destroy()
         this.pool.absorb(pool)
       },
     }
@@ -303,25 +302,25 @@ export class WebGpuBackend implements Backend {
   private dispatchFitting(dispatch: Dispatch): void {
     const { maxStorageBufferBindingSize } = this.gpu.limits
     const assignment = assignSlots(dispatch, maxStorageBufferBindingSize, this.nativeF16)
-    const program = this.program(dispatch, assignment)
-    const group = this.bindGroup(program, assignment)
+    const program = this.pipelines.program(dispatch, assignment)
+    const group = this.pipelines.bindGroup(program, assignment)
     const { integers, floats = {} } = dispatch
     const values = parameterWords(assignment.offsets, integers, floats)
     const offset = this.ring.append(values)
     const command: Command = { type: 'dispatch', pipeline: program.pipeline, group, offset, grid: dispatch.workgroups }
-    this.encode(command, this.ring.group)
+    this.encode(command)
     if (this.recording) {
-      this.recording.commands.push({ ...command, offset: this.ring.frozenOffset(this.recording.parameters) })
+      this.recording.commands.push({ type: 'recorded', dispatch, assignment })
       this.recording.parameters.push(values)
     }
   }
 
   private record(command: Command): void {
-    this.encode(command, this.ring.group)
+    this.encode(command)
     this.recording?.commands.push(command)
   }
 
-  private encode(command: Command, parameters: GPUBindGroup): void {
+  private encode(command: Command): void {
     if (command.type === 'copy') {
       const { from, fromStart, to, toStart, bytes } = command
       this.openEncoder().copyBufferToBuffer(from, fromStart, to, toStart, bytes)
@@ -331,61 +330,15 @@ export class WebGpuBackend implements Backend {
     if (this.profiler) this.pass = this.profiler.beginPass(this.encoder, command.pipeline.label)
     this.pass ??= this.encoder.beginComputePass()
     this.pass.setPipeline(command.pipeline)
-    this.pass.setBindGroup(0, parameters, [command.offset])
-    this.pass.setBindGroup(1, command.group)
+    if (command.type === 'bound') this.pass.setBindGroup(0, command.group)
+    else {
+      this.pass.setBindGroup(0, this.ring.group, [command.offset])
+      this.pass.setBindGroup(1, command.group)
+    }
     this.pass.dispatchWorkgroups(...command.grid)
     this.dispatchCount++
     if (this.profiler) this.endPass()
     if (++this.pending >= batchSize) this.flush()
-  }
-
-  private program(dispatch: Dispatch, { slots, places }: Assignment): Program {
-    let key = dispatch.label
-    for (const { name, binding, slot } of places) key += `|${name}:${binding.operand.dtype}:${slot}:${binding.access}`
-    for (const { kind, writable } of slots) key += `|${kind}${writable ? '+' : ''}`
-    const known = this.programs.get(key)
-    if (known) return known
-    const code = moduleText(dispatch, places, slots)
-    const layoutKey = slots.map(({ writable }) => (writable ? 'w' : 'r')).join('')
-    const layout = this.layout(layoutKey)
-    const pipeline = this.gpu.createComputePipeline({
-      label: dispatch.label,
-      layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.ring.layout, layout] }),
-      compute: { module: this.gpu.createShaderModule({ label: key, code }), entryPoint: 'main' },
-    })
-    const program = { pipeline, layout, layoutKey }
-    this.programs.set(key, program)
-    return program
-  }
-
-  private layout(key: string): GPUBindGroupLayout {
-    const known = this.layouts.get(key)
-    if (known) return known
-    const entries = [...key].map((access, binding) => ({
-      binding,
-      visibility: 4, // GPUShaderStage.COMPUTE
-      buffer: { type: access === 'w' ? ('storage' as const) : ('read-only-storage' as const) },
-    }))
-    const layout = this.gpu.createBindGroupLayout({ entries })
-    this.layouts.set(key, layout)
-    return layout
-  }
-
-  private bindGroup(program: Program, { slots }: Assignment): GPUBindGroup {
-    let key = program.layoutKey
-    for (const { buffer, start, bytes } of slots) key += `,${buffer.memory.id}:${start}:${bytes}`
-    const known = this.groups.get(key)
-    if (known) return known
-    if (this.groups.size > 20000) this.groups.clear()
-    const group = this.gpu.createBindGroup({
-      layout: program.layout,
-      entries: slots.map(({ buffer, start, bytes }, binding) => ({
-        binding,
-        resource: { buffer: buffer.memory.gpu, offset: start, size: bytes },
-      })),
-    })
-    this.groups.set(key, group)
-    return group
   }
 
   /** The encoder, outside any pass. */

@@ -2,7 +2,8 @@
 // copy of a batch is uploaded right before the batch is submitted, which the queue orders after all earlier work.
 import { usage } from './pool.js'
 
-const blockBytes = 512
+/** What the numbers of a dispatch take, a multiple of every alignment that a device may ask for. */
+export const blockBytes = 512
 
 export class ParameterRing {
   readonly layout: GPUBindGroupLayout
@@ -37,13 +38,8 @@ export class ParameterRing {
     this.used = 0
   }
 
-  /** The offset that the next of a capture's parameters will have once frozen. */
-  frozenOffset(parameters: readonly Uint32Array[]): number {
-    return parameters.length * blockBytes
-  }
-
-  /** A buffer of its own for the numbers of a capture. */
-  freeze(parameters: readonly Uint32Array[]): { buffer: GPUBuffer; group: GPUBindGroup } {
+  /** A buffer of its own for the numbers of a capture, a block each. */
+  freeze(parameters: readonly Uint32Array[]): GPUBuffer {
     const buffer = this.device.createBuffer({
       size: Math.max(1, parameters.length) * blockBytes,
       usage: usage.uniform,
@@ -52,7 +48,7 @@ export class ParameterRing {
     const host = new Uint32Array(buffer.getMappedRange())
     for (const [i, values] of parameters.entries()) host.set(values, (i * blockBytes) / 4)
     buffer.unmap()
-    return { buffer, group: this.groupOf(buffer) }
+    return buffer
   }
 
   private groupOf(buffer: GPUBuffer): GPUBindGroup {

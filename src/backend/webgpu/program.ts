@@ -72,8 +72,16 @@ const f16BitsFunction = `fn f16Bits(v: f32) -> u32 {
   return select(pack2x16float(vec2<f32>(v, 0.0)) & 0xffffu, special, size >= 0x477ff000u);
 }`
 
-/** The whole WGSL module of a dispatch. */
-export function moduleText(dispatch: Dispatch, places: readonly Place[], slots: readonly Slot[]): string {
+/**
+ * The whole WGSL module of a dispatch. Numbers lie in group 0 and buffers in group 1; `joined` puts the numbers after
+ * the buffers, all in group 0.
+ */
+export function moduleText(
+  dispatch: Dispatch,
+  places: readonly Place[],
+  slots: readonly Slot[],
+  groups: 'apart' | 'joined',
+): string {
   const fields = [
     ...places.map(({ name }) => `${name}_at: u32`),
     ...Object.keys(dispatch.integers).map((name) => `${name}: u32`),
@@ -84,10 +92,10 @@ export function moduleText(dispatch: Dispatch, places: readonly Place[], slots: 
     usesF16 ? 'enable f16;' : '',
     dispatch.subgroups ? 'enable subgroups;' : '',
     `struct Args { ${fields.join(', ')} }`,
-    '@group(0) @binding(0) var<uniform> args: Args;',
+    `@group(0) @binding(${groups === 'joined' ? slots.length : 0}) var<uniform> args: Args;`,
     ...slots.map(
       ({ kind, writable }, i) =>
-        `@group(1) @binding(${i}) var<storage, ${writable ? 'read_write' : 'read'}> s${i}: array<${kind}>;`,
+        `@group(${groups === 'joined' ? 0 : 1}) @binding(${i}) var<storage, ${writable ? 'read_write' : 'read'}> s${i}: array<${kind}>;`,
     ),
     f16BitsFunction,
     ...places.map((place) => accessors(place, slots[place.slot].kind)),
