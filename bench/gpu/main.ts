@@ -1,6 +1,7 @@
 // The GPU bench, one call: is every kernel right, then how long do GEMM, the selective scan, a training step and decoding
 // take. Kernels are timed by the device's clock, steps and tokens by the wall clock.
-//   node dist/bench/gpu/main.js [suite] [copy] [gemm] [scan] [train] [decode] [--json FILE]     (default: all parts)
+//   node dist/bench/gpu/main.js [suite] [copy] [gemm] [scan] [train] [decode] [--json FILE] [--verified FILE]
+// Default: all parts. --verified records that the sources in the working directory passed the suite on this GPU.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { openReference } from '../../src/backend/reference/index.js'
@@ -10,8 +11,12 @@ import { setDefaultBackend } from '../../src/tensor/index.js'
 import { measureDecode, measureTrain } from './models.js'
 import { measureCopy, measureGemm, measureScan, warmUp } from './operators.js'
 import { formatRows, type Row } from './rows.js'
+import { sourcesHash } from './verified.js'
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } })
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'string' }, verified: { type: 'string' } },
+})
 const wanted = (part: string) => positionals.length === 0 || positionals.includes(part)
 
 const gpu = await openWebGpu()
@@ -23,6 +28,10 @@ if (wanted('suite')) {
   wrong = failures.length
   console.log(`suite: ${passed} passed, ${skipped} skipped, ${wrong} failed`)
   for (const failure of failures.slice(0, 40)) console.log(`  ${describeFailure(failure)}`)
+  if (values.verified && wrong === 0) {
+    const record = { device: gpu.description, passed, sha256: sourcesHash(process.cwd()) }
+    writeFileSync(values.verified, `${JSON.stringify(record, null, 2)}\n`)
+  }
 }
 const rows: Row[] = []
 const parts = { copy: measureCopy, gemm: measureGemm, scan: measureScan, train: measureTrain, decode: measureDecode }

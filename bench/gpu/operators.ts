@@ -32,11 +32,11 @@ async function deviceTime(gpu: WebGpuBackend, run: () => void): Promise<{ ms: nu
   return { ms: median(times), kernels }
 }
 
-/** Work for about two seconds: an idle GPU lowers its clocks, and takes its time to raise them. */
+/** Work for about a second: an idle GPU lowers its clocks, and takes its time to raise them. */
 export async function warmUp(): Promise<void> {
   const [a, b] = [uniform([4096, 4096]), uniform([4096, 4096])]
   const start = performance.now()
-  while (performance.now() - start < 2000) {
+  while (performance.now() - start < 1000) {
     let last = matmul(a, b)
     for (let i = 0; i < 20; i++) {
       last.dispose()
@@ -117,6 +117,7 @@ export async function* measureScan(gpu: WebGpuBackend): AsyncGenerator<Row> {
       D: normal([D]),
       deltaBias: normal([D]),
     }
+    await warmUp()
     const { u, delta, A, B: Bmap, C, ...options } = leaves
     const scan = () => selectiveScan(u, delta, A, Bmap, C, { ...options, deltaSoftplus: true }).out
     const name = `B ${B}, L ${L}, D ${D}, N ${N}`
