@@ -11,20 +11,23 @@ export {
   ShapeError,
 } from './errors.js'
 export { languageModels } from './models/catalogue.js'
+export { cloneState, Decoder, disposeState } from './models/decoding.js'
 export {
-  cloneState,
-  Decoder,
-  disposeState,
+  type GeneratedToken,
   type GenerateOptions,
+  generateBatch,
   generateTokens as generate,
-} from './models/decoding.js'
+} from './models/generation.js'
 export { type MambaLMConfig, mambaDefaults, parseMambaConfig } from './models/mamba-config.js'
 export { type ForwardOptions, MambaLM, type MambaState } from './models/mamba-lm.js'
-export type { SamplingOptions } from './models/sampling.js'
+export type { SamplingOptions, TokenScore } from './models/sampling.js'
 export * from './nn/index.js'
 export { useDevice } from './pipeline/device.js'
-export { LanguageModel } from './pipeline/language-model.js'
+export { type GeneratedText, type GenerateTextOptions, LanguageModel } from './pipeline/language-model.js'
 export type { LoadModelOptions } from './pipeline/load.js'
+export { type PipelineOptions, pipeline, type TextGenerationPipeline } from './pipeline/pipeline.js'
+export { type TextOptions, type TextPiece, TextSession } from './pipeline/session.js'
+export { SequenceState, StateError } from './pipeline/state.js'
 export type { LanguageModelTraining, RunEvent, TrainingRun } from './pipeline/train.node.js'
 export { MambaMixer, type MambaMixerConfig, type MambaMixerState, type MixerOptions } from './ssm/mamba.js'
 export * from './tensor/index.js'

@@ -57,7 +57,7 @@ export async function* measureDecode(gpu: WebGpuBackend): AsyncGenerator<Row> {
   for (const batch of [1, 64]) {
     const decoder = new Decoder(model, batch)
     const tokens = (i: number) => Int32Array.from({ length: batch }, (_, b) => (i + b) % shape.vocabSize)
-    await decoder.prefill(tokens(0))
+    await decoder.prefill(Array.from(tokens(0), (token) => Int32Array.of(token)))
     for (let i = 0; i < 100; i++) await decoder.step(tokens(i))
     const count = 200
     const before = gpu.dispatchCount

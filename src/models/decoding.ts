@@ -6,7 +6,6 @@ import type { Capture } from '../backend/types.js'
 import { MambakitError } from '../errors.js'
 import { empty, noGrad, outsideScopes, scope, slice, type Tensor, tensor } from '../tensor/index.js'
 import type { MambaLM, MambaState } from './mamba-lm.js'
-import { checkSampling, type SamplingOptions, sampleToken } from './sampling.js'
 
 /** A copy of a state that shares nothing with it; the caller disposes it. */
 export function cloneState(state: MambaState): MambaState {
@@ -16,6 +15,14 @@ export function cloneState(state: MambaState): MambaState {
     return to
   }
   return outsideScopes(() => state.map(({ conv, ssm }) => ({ conv: copy(conv), ssm: copy(ssm) })))
+}
+
+/** Overwrites a state with the values of another of the same shapes. */
+export function copyState(from: MambaState, to: MambaState): void {
+  for (const [i, { conv, ssm }] of from.entries()) {
+    launch(conv.backend, 'copy', { input: conv, out: to[i].conv }, {})
+    launch(ssm.backend, 'copy', { input: ssm, out: to[i].ssm }, {})
+  }
 }
 
 export function disposeState(state: MambaState): void {
@@ -46,31 +53,43 @@ export class Decoder {
     this.state = state ?? outsideScopes(() => model.initialState(batch))
     this.#token = outsideScopes(() => empty(backend, [batch, 1], 'int32'))
     this.#logits = outsideScopes(() => empty(backend, [batch, model.config.vocabSize], 'float32'))
-    this.#decays = outsideScopes(() => noGrad(() => model.decays()))
+    this.#decays = outsideScopes(() => noGrad(() => scope(() => model.decays())))
   }
 
-  /** Reads a prompt (B, L) int32, row-major, and returns the logits (B, V) after its last token. */
-  async prefill(ids: Int32Array): Promise<Float32Array> {
-    const length = ids.length / this.batch
-    if (!(Number.isInteger(length) && length > 0))
+  /**
+   * Reads one prompt for each sequence, of any lengths, and returns the logits (B, V) after their last tokens. Prompts are
+   * read one after the other, so that each gives what it gives alone. For a prompt without tokens they are `known`, the
+   * logits (V) that belong to the state.
+   */
+  async prefill(prompts: Int32Array | readonly Int32Array[], known?: Float32Array): Promise<Float32Array> {
+    const each = prompts instanceof Int32Array ? [prompts] : prompts
+    if (each.length !== this.batch || (!known && each.some((prompt) => prompt.length === 0)))
       throw new MambakitError(
-        `prompt: expected at least one token for each of ${this.batch} sequences, got ${ids.length}`,
+        `prompt: expected at least one token for each of ${this.batch} sequences, got ${each.map(({ length }) => length).join(', ') || 'none'}`,
       )
+    for (const [row, prompt] of each.entries()) if (prompt.length > 0) this.#read(prompt, row)
+    const logits = await this.#readLogits()
+    for (const [row, prompt] of each.entries())
+      if (prompt.length === 0) logits.set(known!, row * this.model.config.vocabSize)
+    return logits
+  }
+
+  #read(prompt: Int32Array, row: number): void {
     const { backend } = this.#token
-    for (let start = 0; start < length; start += prefillChunk) {
-      const count = Math.min(prefillChunk, length - start)
-      const last = start + count === length
+    const own = (whole: Tensor) => (this.batch === 1 ? whole : slice(whole, 0, row, row + 1))
+    for (let start = 0; start < prompt.length; start += prefillChunk) {
+      const end = Math.min(start + prefillChunk, prompt.length)
       noGrad(() =>
         scope(() => {
-          const whole = tensor(ids, { shape: [this.batch, length], backend })
-          const part = slice(whole, 1, start, start + count)
-          const { hidden } = this.model.hidden(part, { state: this.state, finalState: 'update', decays: this.#decays })
-          if (last) this.#writeLogits(slice(hidden, 1, count - 1, count))
+          const ids = tensor(prompt.subarray(start, end), { shape: [1, end - start], backend })
+          const state = this.state.map(({ conv, ssm }) => ({ conv: own(conv), ssm: own(ssm) }))
+          const { hidden } = this.model.hidden(ids, { state, finalState: 'update', decays: this.#decays })
+          if (end === prompt.length)
+            this.#writeLogits(slice(hidden, 1, end - start - 1, end - start), own(this.#logits))
         }),
       )
       backend.flush()
     }
-    return this.#readLogits()
   }
 
   /** Takes one token for each sequence and returns the logits (B, V) that follow. */
@@ -87,7 +106,7 @@ export class Decoder {
             finalState: 'update',
             decays: this.#decays,
           })
-          this.#writeLogits(hidden)
+          this.#writeLogits(hidden, this.#logits)
         }),
       )
       this.#capture = backend.endCapture()
@@ -95,11 +114,10 @@ export class Decoder {
     return this.#readLogits()
   }
 
-  #writeLogits(hidden: Tensor): void {
+  #writeLogits(hidden: Tensor, out: Tensor): void {
     const logits = this.model.logits(hidden)
-    launch(logits.backend, 'copy', { input: logits.view(this.#logits.shape), out: this.#logits }, {})
+    launch(logits.backend, 'copy', { input: logits.view(out.shape), out }, {})
   }
-
   async #readLogits(): Promise<Float32Array> {
     return (await this.#logits.data()) as Float32Array
   }
@@ -110,44 +128,5 @@ export class Decoder {
     this.#token.dispose()
     this.#logits.dispose()
     for (const decay of this.#decays) decay.dispose()
-  }
-}
-
-export interface GenerateOptions extends SamplingOptions {
-  /** Default 128. */
-  maxTokens?: number
-  /** Generation ends before this token. Default none. */
-  endToken?: number | null
-  /** Continue after this state; it is left as it is. */
-  state?: MambaState
-  /** Ends generation after the token under way, by an AbortError. */
-  signal?: AbortSignal
-}
-
-/** Tokens that follow a prompt, one at a time. */
-export async function* generateTokens(
-  model: MambaLM,
-  prompt: Int32Array,
-  options: GenerateOptions = {},
-): AsyncGenerator<number> {
-  const { maxTokens = 128, endToken = null, signal } = options
-  checkSampling(options)
-  if (!(Number.isInteger(maxTokens) && maxTokens >= 0))
-    throw new MambakitError(`maxTokens: expected an integer of at least 0, got ${maxTokens}`)
-  const decoder = new Decoder(model, 1, options.state && cloneState(options.state))
-  try {
-    signal?.throwIfAborted()
-    if (maxTokens === 0) return
-    let logits = await decoder.prefill(prompt)
-    for (let position = 0; ; position++) {
-      signal?.throwIfAborted()
-      const token = sampleToken(logits, options, position)
-      if (token === endToken) return
-      yield token
-      if (position + 1 === maxTokens) return
-      logits = await decoder.step(Int32Array.of(token))
-    }
-  } finally {
-    decoder.dispose()
   }
 }
