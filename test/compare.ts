@@ -1,13 +1,14 @@
 // Compares a file of output tensors with a recorded one, as the recorded cases ask: |a - b| <= 1e-4 + 1e-3 |b| for
 // floats, equality for integers.
 
-import type { SafetensorsDtype, SafetensorsReader } from '../src/hub/safetensors.js'
+import type { StoredDtype } from '../src/hub/checkpoint.js'
+import type { SafetensorsReader } from '../src/hub/safetensors.js'
 import { openSafetensors } from '../src/hub/safetensors.node.js'
 
 async function numbersOf(reader: SafetensorsReader, name: string): Promise<{ values: number[]; float: boolean }> {
   const { dtype } = reader.tensors.get(name)!
   const { buffer, byteOffset, byteLength } = await reader.read(name)
-  const views: Partial<Record<SafetensorsDtype, () => Iterable<number | bigint>>> = {
+  const views: Partial<Record<StoredDtype, () => Iterable<number | bigint>>> = {
     F32: () => new Float32Array(buffer, byteOffset, byteLength / 4),
     F64: () => new Float64Array(buffer, byteOffset, byteLength / 8),
     I32: () => new Int32Array(buffer, byteOffset, byteLength / 4),

@@ -1,9 +1,10 @@
 // The border between a file's dtypes and the tensors': names, and the two conversions that 64-bit data need. Both are
 // announced, and a value that would not survive is an error.
 import type { Dtype } from '../backend/types.js'
-import { type SafetensorsDtype, SafetensorsError, type TensorToWrite } from './safetensors.js'
+import { CheckpointError, type StoredDtype } from './checkpoint.js'
+import type { TensorToWrite } from './safetensors.js'
 
-const tensorDtypes: Readonly<Record<SafetensorsDtype, Dtype>> = {
+const tensorDtypes: Readonly<Record<StoredDtype, Dtype>> = {
   F64: 'float32',
   F32: 'float32',
   F16: 'float16',
@@ -16,7 +17,7 @@ const tensorDtypes: Readonly<Record<SafetensorsDtype, Dtype>> = {
 }
 
 /** The dtype that a tensor has once it is loaded: int64 becomes int32, float64 becomes float32, others stay. */
-export function loadedDtype(dtype: SafetensorsDtype): Dtype {
+export function loadedDtype(dtype: StoredDtype): Dtype {
   return tensorDtypes[dtype]
 }
 
@@ -35,23 +36,27 @@ export function storedDtype(dtype: Dtype): TensorToWrite['dtype'] {
   return fileDtypes[dtype]
 }
 
-export interface LoadedBytes {
-  readonly dtype: Dtype
-  readonly bytes: Uint8Array
+/** A tensor of a file, as errors and announcements name it. */
+export interface TensorSource {
+  readonly file: string
+  readonly name: string
+  readonly dtype: StoredDtype
+}
+
+/** What is to be told of a tensor that loading narrows; null where it keeps its dtype. */
+export function narrowing({ file, name, dtype }: TensorSource): string | null {
+  if (dtype === 'I64') return `${file}: tensor "${name}" is int64; read as int32, every value fits`
+  if (dtype === 'F64') return `${file}: tensor "${name}" is float64; read as float32, rounded`
+  return null
 }
 
 /**
- * Turns a tensor's bytes, as `SafetensorsReader.read` gives them, into those of a tensor dtype.
- * `announce` is told of each tensor that was narrowed. Throws SafetensorsError where a value does not fit.
+ * Turns bytes of a tensor, from its element `first` on and aligned to its dtype, into those of the tensor dtype.
+ * Throws CheckpointError where a value does not fit.
  */
-export function toTensorBytes(
-  source: { readonly file: string; readonly name: string; readonly dtype: SafetensorsDtype },
-  bytes: Uint8Array,
-  announce: (message: string) => void,
-): LoadedBytes {
-  const dtype = loadedDtype(source.dtype)
+export function toTensorBytes(source: TensorSource, bytes: Uint8Array, first = 0): Uint8Array {
   const fail = (index: number, detail: string) =>
-    new SafetensorsError(source.file, source.name, 'value', `element ${index} ${detail}`)
+    new CheckpointError(source.file, source.name, 'value', `element ${first + index} ${detail}`)
   if (source.dtype === 'I64') {
     const wide = new BigInt64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8)
     const narrow = new Int32Array(wide.length)
@@ -59,8 +64,7 @@ export function toTensorBytes(
       narrow[i] = Number(value)
       if (BigInt(narrow[i]) !== value) throw fail(i, `is ${value}; expected an int64 that fits into int32`)
     })
-    announce(`${source.file}: tensor "${source.name}" is int64; read as int32, every value fits`)
-    return { dtype, bytes: new Uint8Array(narrow.buffer) }
+    return new Uint8Array(narrow.buffer)
   }
   if (source.dtype === 'F64') {
     const wide = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8)
@@ -70,12 +74,11 @@ export function toTensorBytes(
         throw fail(i, `is ${value}; expected a float64 within the range of float32`)
       }
     })
-    announce(`${source.file}: tensor "${source.name}" is float64; read as float32, rounded`)
-    return { dtype, bytes: new Uint8Array(narrow.buffer) }
+    return new Uint8Array(narrow.buffer)
   }
   if (source.dtype === 'BOOL') {
     const bad = bytes.findIndex((value) => value > 1)
     if (bad !== -1) throw fail(bad, `is ${bytes[bad]}; expected 0 or 1 in a BOOL tensor`)
   }
-  return { dtype, bytes }
+  return bytes
 }

@@ -2,7 +2,8 @@
 // the mutant with a SafetensorsError or gives entries that tile the file. Run briefly and at length by the tests beside.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { parseSafetensors, SafetensorsError, type SafetensorsFault, safetensorsDtypes } from './safetensors.js'
+import { storedDtypes } from './checkpoint.js'
+import { parseSafetensors, SafetensorsError, type SafetensorsFault } from './safetensors.js'
 
 interface RawEntry {
   dtype: unknown
@@ -43,7 +44,7 @@ const absurd = fc.oneof(
   fc.jsonValue(),
   fc.constantFrom(2 ** 53, 1e308, -1, 0.5, [2 ** 31, 2 ** 31, 2 ** 31], [0, 2 ** 53]),
 )
-const dtype = fc.constantFrom(...Object.keys(safetensorsDtypes), 'F128', '')
+const dtype = fc.constantFrom(...Object.keys(storedDtypes), 'F128', '')
 
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.record({ at: fc.constant('field' as const), name, field: fc.constant('dtype' as const), value: dtype }),
@@ -130,7 +131,7 @@ export async function fuzzSafetensors(runs: number, seed: number): Promise<FuzzC
       for (const [key, { dtype, shape, begin, end }] of file.tensors) {
         assert.equal(begin, covered)
         assert.equal(
-          shape.reduce((product, size) => product * size, safetensorsDtypes[dtype]),
+          shape.reduce((product, size) => product * size, storedDtypes[dtype]),
           end - begin,
         )
         assert.equal((await file.read(key)).length, end - begin)

@@ -1,54 +1,21 @@
 // Safetensors files on disk: opened by their header, read one tensor at a time, written atomically. Node only.
-import { open } from 'node:fs/promises'
 import { replaceFile, writeAll } from './atomic.node.js'
+import { openRanges } from './ranges.node.js'
 import {
   bytesToWrite,
-  entryOf,
-  headerLength,
   layoutSafetensors,
-  parseHeader,
-  SafetensorsError,
+  readSafetensors,
   type SafetensorsReader,
   type TensorToWrite,
 } from './safetensors.js'
 
-/** Opens a file and checks its whole header; data are read when asked for. Throws SafetensorsError or a system error. */
+/** Opens a file and checks its whole header; data are read when asked for. Throws CheckpointError or a system error. */
 export async function openSafetensors(path: string): Promise<SafetensorsReader> {
-  const handle = await open(path, 'r')
-  /** Reads exactly `bytes` bytes into memory of their own, so that any typed array can view them. */
-  const readAt = async (position: number, bytes: number, tensor: string | null): Promise<Uint8Array> => {
-    const out = new Uint8Array(bytes)
-    const most = 1 << 28 // Node refuses single reads of 2 GiB and more.
-    for (let done = 0; done < bytes; ) {
-      const { bytesRead } = await handle.read(out, done, Math.min(most, bytes - done), position + done)
-      if (bytesRead === 0) {
-        const detail = `expected data up to byte ${position + bytes}, but the file now ends at ${position + done}`
-        throw new SafetensorsError(path, tensor, 'truncated', `${detail}; it was changed while open`)
-      }
-      done += bytesRead
-    }
-    return out
-  }
+  const ranges = await openRanges(path)
   try {
-    const status = await handle.stat()
-    if (!status.isFile()) {
-      const got = status.isDirectory() ? 'a folder' : 'a device or pipe'
-      throw new SafetensorsError(path, null, 'not-a-file', `expected a safetensors file, got ${got}`)
-    }
-    const { size } = status
-    const length = headerLength(await readAt(0, Math.min(8, size), null), size, path)
-    const header = parseHeader(await readAt(8, length, null), size, path)
-    return {
-      file: path,
-      ...header,
-      async read(name) {
-        const { begin, end } = entryOf(header, name, path)
-        return readAt(begin, end - begin, name)
-      },
-      close: () => handle.close(),
-    }
+    return await readSafetensors(ranges)
   } catch (error) {
-    await handle.close()
+    await ranges.close()
     throw error
   }
 }

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, mock, test } from 'node:test'
 import { DiskFullError } from './atomic.node.js'
-import { toTensorBytes } from './convert.js'
+import { CheckpointError, type StoredDtype } from './checkpoint.js'
+import { loadedDtype, narrowing, toTensorBytes } from './convert.js'
 import {
   maxHeaderBytes,
   parseSafetensors,
@@ -177,7 +178,7 @@ describe('safetensors files', () => {
     await truncate(path, 3)
     await assert.rejects(openSafetensors(path), /at least 8 bytes, got 3/)
     await assert.rejects(openSafetensors(join(folder, 'absent')), { code: 'ENOENT' })
-    await assert.rejects(openSafetensors(folder), /: expected a safetensors file, got a folder$/)
+    await assert.rejects(openSafetensors(folder), /: expected a file, got a folder$/)
   })
 
   test('a writer that fails leaves the old file and no other', async () => {
@@ -228,37 +229,36 @@ describe('safetensors files', () => {
 })
 
 describe('the border to tensor dtypes', () => {
-  const convert = (dtype: 'I64' | 'F64' | 'BOOL' | 'BF16', bytes: Uint8Array) => {
-    const announced: string[] = []
-    const loaded = toTensorBytes({ file: 'm', name: 't', dtype }, bytes, (message) => announced.push(message))
-    return { ...loaded, announced }
+  const convert = (dtype: StoredDtype, bytes: Uint8Array) => {
+    const source = { file: 'm', name: 't', dtype }
+    return { dtype: loadedDtype(dtype), bytes: toTensorBytes(source, bytes), told: narrowing(source) }
   }
   const wide = (...values: bigint[]) => new Uint8Array(BigInt64Array.from(values).buffer)
   const double = (...values: number[]) => new Uint8Array(Float64Array.from(values).buffer)
 
   test('int64 becomes int32 where every value fits, and says so', () => {
-    const { dtype, bytes, announced } = convert('I64', wide(-(2n ** 31n), 2n ** 31n - 1n, 5n))
+    const { dtype, bytes, told } = convert('I64', wide(-(2n ** 31n), 2n ** 31n - 1n, 5n))
     assert.equal(dtype, 'int32')
     assert.deepEqual([...new Int32Array(bytes.buffer)], [-(2 ** 31), 2 ** 31 - 1, 5])
-    assert.match(announced.join(), /m: tensor "t" is int64; read as int32/)
+    assert.match(told!, /m: tensor "t" is int64; read as int32/)
     assert.throws(
       () => convert('I64', wide(1n, 2n ** 31n)),
       /m: tensor "t": element 1 is 2147483648; expected an int64/,
     )
-    assert.throws(() => convert('I64', wide(-(2n ** 63n))), SafetensorsError)
+    assert.throws(() => convert('I64', wide(-(2n ** 63n))), CheckpointError)
   })
 
   test('float64 becomes float32 within its range, and says so', () => {
-    const { dtype, bytes, announced } = convert('F64', double(0.1, Number.POSITIVE_INFINITY, Number.NaN))
+    const { dtype, bytes, told } = convert('F64', double(0.1, Number.POSITIVE_INFINITY, Number.NaN))
     assert.equal(dtype, 'float32')
     assert.deepEqual([...new Float32Array(bytes.buffer)], [Math.fround(0.1), Number.POSITIVE_INFINITY, Number.NaN])
-    assert.match(announced.join(), /float64; read as float32/)
+    assert.match(told!, /float64; read as float32/)
     assert.throws(() => convert('F64', double(1e39)), /element 0 is 1e\+39; expected a float64 within/)
   })
 
   test('other dtypes pass as they are; a BOOL holds 0 and 1 only', () => {
     const halves = Uint8Array.of(1, 2)
-    assert.deepEqual(convert('BF16', halves), { dtype: 'bfloat16', bytes: halves, announced: [] })
+    assert.deepEqual(convert('BF16', halves), { dtype: 'bfloat16', bytes: halves, told: null })
     assert.equal(convert('BOOL', Uint8Array.of(0, 1)).dtype, 'bool')
     assert.throws(() => convert('BOOL', Uint8Array.of(0, 2)), /element 1 is 2; expected 0 or 1/)
   })

@@ -3,27 +3,21 @@
 //
 // The format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the data.
 // Offsets count from the start of the data; the tensors cover it without holes or overlaps.
-import { MambakitError } from '../errors.js'
-
-/** The dtypes that can stand in a file, with their bytes an element. I64 and F64 are read, never written. */
-export const safetensorsDtypes = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  I32: 4,
-  I8: 1,
-  U8: 1,
-  BOOL: 1,
-} as const
-export type SafetensorsDtype = keyof typeof safetensorsDtypes
+import {
+  CheckpointError,
+  type CheckpointReader,
+  quoted,
+  type StoredDtype,
+  type StoredTensor,
+  storedBytes,
+  storedDtypes,
+} from './checkpoint.js'
+import type { Ranges } from './ranges.js'
 
 /** The format's own limit; it keeps a forged length from exhausting memory. */
 export const maxHeaderBytes = 100_000_000
 
 export type SafetensorsFault =
-  | 'not-a-file'
   | 'header-length'
   | 'header-json'
   | 'duplicate-name'
@@ -40,21 +34,16 @@ export type SafetensorsFault =
   | 'truncated'
 
 /** A safetensors file is not what it claims to be. `tensor` is null where the fault is not one tensor's. */
-export class SafetensorsError extends MambakitError {
+export class SafetensorsError extends CheckpointError {
   override name = 'SafetensorsError'
-  constructor(
-    readonly file: string,
-    readonly tensor: string | null,
-    readonly fault: SafetensorsFault,
-    detail: string,
-  ) {
-    super(`${file}: ${tensor === null ? '' : `tensor ${quoted(tensor)}: `}${detail}`)
+  declare readonly fault: SafetensorsFault
+  // The constructor narrows the faults.
+  constructor(file: string, tensor: string | null, fault: SafetensorsFault, detail: string) {
+    super(file, tensor, fault, detail)
   }
 }
 
-export interface SafetensorsEntry {
-  readonly dtype: SafetensorsDtype
-  readonly shape: readonly number[]
+export interface SafetensorsEntry extends StoredTensor {
   /** First byte and end of the data, counted from the start of the file. */
   readonly begin: number
   readonly end: number
@@ -67,11 +56,8 @@ export interface SafetensorsHeader {
 }
 
 /** An open safetensors file. */
-export interface SafetensorsReader extends SafetensorsHeader {
-  readonly file: string
-  /** The bytes of one tensor, in memory aligned to its dtype. Throws SafetensorsError where there is no such tensor. */
-  read(name: string): Promise<Uint8Array>
-  close(): Promise<void>
+export interface SafetensorsReader extends CheckpointReader, SafetensorsHeader {
+  readonly tensors: ReadonlyMap<string, SafetensorsEntry>
 }
 
 /** The length of the JSON header from the first 8 bytes of a file of `fileBytes` bytes. */
@@ -121,6 +107,31 @@ export function parseHeader(json: Uint8Array, fileBytes: number, file: string): 
   return { metadata, tensors: new Map(entries) }
 }
 
+/** Opens a safetensors file by its header; data are read when asked for. Closing it closes `ranges`. */
+export async function readSafetensors(ranges: Ranges): Promise<SafetensorsReader> {
+  const { file, size } = ranges
+  const fill = async (target: Uint8Array, position: number, tensor: string | null) => {
+    const found = await ranges.readInto(target, position)
+    if (found === target.length) return target
+    const detail = `expected data up to byte ${position + target.length}, but the file now ends at ${position + found}`
+    throw new SafetensorsError(file, tensor, 'truncated', `${detail}; it was changed while open`)
+  }
+  const length = headerLength(await fill(new Uint8Array(Math.min(8, size)), 0, null), size, file)
+  const header = parseHeader(await fill(new Uint8Array(length), 8, null), size, file)
+  return {
+    file,
+    ...header,
+    async read(name) {
+      const { begin, end } = entryOf(header, name, file)
+      return fill(new Uint8Array(end - begin), begin, name)
+    },
+    async readInto(name, offset, target) {
+      await fill(target, entryOf(header, name, file).begin + offset, name)
+    },
+    close: () => ranges.close(),
+  }
+}
+
 /** Reads a whole safetensors file that is in memory. Tensors are views of `bytes` where their alignment allows it. */
 export function parseSafetensors(bytes: Uint8Array, file = 'safetensors bytes'): SafetensorsReader {
   const length = headerLength(bytes, bytes.length, file)
@@ -131,7 +142,11 @@ export function parseSafetensors(bytes: Uint8Array, file = 'safetensors bytes'):
     async read(name) {
       const { dtype, begin, end } = entryOf(header, name, file)
       const view = bytes.subarray(begin, end)
-      return view.byteOffset % safetensorsDtypes[dtype] === 0 ? view : view.slice()
+      return view.byteOffset % storedDtypes[dtype] === 0 ? view : view.slice()
+    },
+    async readInto(name, offset, target) {
+      const begin = entryOf(header, name, file).begin + offset
+      target.set(bytes.subarray(begin, begin + target.length))
     },
     async close() {},
   }
@@ -148,7 +163,7 @@ export function entryOf(header: SafetensorsHeader, name: string, file: string): 
 
 export interface TensorToWrite {
   readonly name: string
-  readonly dtype: Exclude<SafetensorsDtype, 'I64' | 'F64'>
+  readonly dtype: Exclude<StoredDtype, 'I64' | 'F64'>
   readonly shape: readonly number[]
   /** Called once, when the writer has come to this tensor, so that no more than one tensor is in memory. */
   readonly bytes: () => Promise<Uint8Array>
@@ -168,8 +183,7 @@ export function layoutSafetensors(
   file: string,
 ): SafetensorsLayout {
   const order = [...tensors].sort(
-    (a, b) =>
-      safetensorsDtypes[b.dtype] - safetensorsDtypes[a.dtype] || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+    (a, b) => storedDtypes[b.dtype] - storedDtypes[a.dtype] || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
   )
   // A null prototype keeps a tensor called __proto__ an ordinary key.
   const header: Record<string, unknown> = Object.create(null)
@@ -179,7 +193,7 @@ export function layoutSafetensors(
     if (name in header || name === '__metadata__') {
       throw new SafetensorsError(file, name, 'duplicate-name', 'expected each name once, and not __metadata__')
     }
-    const end = offset + shapeBytes(dtype, shape)
+    const end = offset + storedBytes({ dtype, shape })
     if (!Number.isSafeInteger(end)) throw new SafetensorsError(file, name, 'shape', `shape [${shape}] is too large`)
     header[name] = { dtype, shape, data_offsets: [offset, end] }
     offset = end
@@ -203,7 +217,7 @@ export function layoutSafetensors(
 /** Takes the bytes of a tensor to be written, and checks that there are as many as its dtype and shape say. */
 export async function bytesToWrite(tensor: TensorToWrite, file: string): Promise<Uint8Array> {
   const bytes = await tensor.bytes()
-  const expected = shapeBytes(tensor.dtype, tensor.shape)
+  const expected = storedBytes(tensor)
   if (bytes.length !== expected) {
     const detail = `expected ${expected} bytes for ${tensor.dtype} [${tensor.shape}], got ${bytes.length}`
     throw new SafetensorsError(file, tensor.name, 'size', detail)
@@ -218,7 +232,7 @@ export async function serializeSafetensors(
   file = 'safetensors bytes',
 ): Promise<Uint8Array> {
   const { head, order } = layoutSafetensors(tensors, metadata, file)
-  const total = order.reduce((sum, { dtype, shape }) => sum + shapeBytes(dtype, shape), head.length)
+  const total = order.reduce((sum, { dtype, shape }) => sum + storedBytes({ dtype, shape }), head.length)
   const out = new Uint8Array(total)
   out.set(head)
   let offset = head.length
@@ -279,8 +293,8 @@ function checkEntry(
   const fail = (fault: SafetensorsFault, detail: string) => new SafetensorsError(file, name, fault, detail)
   if (!isObject(value)) throw fail('entry', `expected {dtype, shape, data_offsets}, got ${short(value)}`)
   const { dtype, shape, data_offsets: offsets } = value
-  if (typeof dtype !== 'string' || !Object.hasOwn(safetensorsDtypes, dtype)) {
-    throw fail('dtype', `expected dtype to be one of ${Object.keys(safetensorsDtypes).join(', ')}, got ${short(dtype)}`)
+  if (typeof dtype !== 'string' || !Object.hasOwn(storedDtypes, dtype)) {
+    throw fail('dtype', `expected dtype to be one of ${Object.keys(storedDtypes).join(', ')}, got ${short(dtype)}`)
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
     throw fail('shape', `expected shape to be a list of sizes, got ${short(shape)}`)
@@ -294,16 +308,11 @@ function checkEntry(
     const detail = `data_offsets end at ${end}, beyond the file's ${fileBytes - dataStart} bytes of data`
     throw fail('offsets', `${detail}; the file is cut off or its header is wrong`)
   }
-  const bytes = shapeBytes(dtype as SafetensorsDtype, shape)
+  const bytes = storedBytes({ dtype: dtype as StoredDtype, shape })
   if (bytes !== end - begin) {
     throw fail('size', `expected ${bytes} bytes for ${dtype} [${shape}], got ${end - begin} by data_offsets`)
   }
-  return { dtype: dtype as SafetensorsDtype, shape, begin: dataStart + begin, end: dataStart + end }
-}
-
-/** Never NaN: a shape that overflows gives a number beyond every file size, except where an axis is 0. */
-function shapeBytes(dtype: SafetensorsDtype, shape: readonly number[]): number {
-  return shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, safetensorsDtypes[dtype])
+  return { dtype: dtype as StoredDtype, shape, begin: dataStart + begin, end: dataStart + end }
 }
 
 /** The first key that stands twice in one object of a valid JSON text. JSON.parse keeps the last in silence. */
@@ -335,10 +344,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function isSize(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text)
 }
 
 function short(value: unknown): string {

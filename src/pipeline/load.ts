@@ -1,10 +1,12 @@
-// A language model from its config.json and its weights, wherever these come from.
+// A language model from its config.json, its weights and its tokenizer, wherever these come from.
 import type { Backend } from '../backend/types.js'
+import { readTokenizer, tokenizerFiles } from '../data/hf-tokenizer.js'
 import { byteTokenizer, type Tokenizer } from '../data/tokenizer.js'
 import { MambakitError } from '../errors.js'
+import type { CheckpointReader } from '../hub/checkpoint.js'
+import { underMambaNames } from '../hub/mamba-names.js'
 import { loadModule } from '../hub/module-state.js'
-import type { SafetensorsReader } from '../hub/safetensors.js'
-import { ConfigError, parseMambaConfig } from '../models/mamba-config.js'
+import { ConfigError, type MambaLMConfig, parseMambaConfig } from '../models/mamba-config.js'
 import { MambaLM } from '../models/mamba-lm.js'
 import { defaultBackend } from '../tensor/index.js'
 import { LanguageModel } from './language-model.js'
@@ -12,33 +14,90 @@ import { LanguageModel } from './language-model.js'
 export interface LoadModelOptions {
   /** Default: the default device. */
   backend?: Backend
-  /** Told of tensors that had to be narrowed. */
+  /**
+   * A tokenizer, or where one is: 'bytes', or a folder, a tokenizer.json or a hub id. Default: the one that config.json
+   * names or that lies beside the model.
+   */
+  tokenizer?: Tokenizer | string
+  /** Told of tensors that had to be narrowed, and of files that are fetched. */
   announce?: (message: string) => void
+  /** Ends a download. */
+  signal?: AbortSignal
 }
+
+export type Json = Readonly<Record<string, unknown>>
 
 /** Builds the model that `json` (named `configName` in errors) describes and loads its weights strictly. */
 export async function buildLanguageModel(
-  json: Readonly<Record<string, unknown>>,
+  json: Json,
   configName: string,
-  weights: SafetensorsReader,
+  weights: CheckpointReader,
+  tokenizer: Tokenizer,
   options: LoadModelOptions,
 ): Promise<LanguageModel> {
-  let model: MambaLM
+  const model = new MambaLM(configOf(json, configName))
+  checkVocabulary(tokenizer, model.config.vocabSize, configName)
   try {
-    model = new MambaLM(parseMambaConfig(json))
+    await loadModule(model, underMambaNames(weights, model.config.layout), {
+      backend: options.backend ?? defaultBackend(),
+      announce: options.announce,
+    })
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+  return new LanguageModel(model, tokenizer)
+}
+
+/** The configuration in a parsed config.json. Throws a MambakitError that names the file. */
+export function configOf(json: Json, configName: string): MambaLMConfig {
+  try {
+    return parseMambaConfig(json)
   } catch (error) {
     if (error instanceof ConfigError) throw new MambakitError(`${configName}: ${error.message.replace('config: ', '')}`)
     throw error
   }
-  const tokenizer = tokenizerOf(json, configName)
-  await loadModule(model, weights, { backend: options.backend ?? defaultBackend(), announce: options.announce })
-  return new LanguageModel(model, tokenizer)
 }
 
-function tokenizerOf(json: Readonly<Record<string, unknown>>, file: string): Tokenizer {
+/** Embeddings are padded to a multiple of some power of two; more spare rows than this are another vocabulary's. */
+const mostPadding = 1024
+
+function checkVocabulary(tokenizer: Tokenizer, rows: number, configName: string): void {
+  const spare = rows - tokenizer.vocabSize
+  if (spare < 0 || spare > mostPadding)
+    throw new MambakitError(
+      `${configName}: the tokenizer has ${tokenizer.vocabSize} tokens, the model's vocabulary ${rows}; they do not belong together, choose another tokenizer`,
+    )
+}
+
+/** The tokenizer that config.json itself settles: bytes, for our own models. */
+export function tokenizerInConfig(json: Json): Tokenizer | null {
   const name = json.tokenizer ?? (json.vocab_size === byteTokenizer.vocabSize ? 'bytes' : undefined)
-  if (name === 'bytes') return byteTokenizer
-  throw new MambakitError(`${file}: tokenizer: expected "bytes" (a vocabulary of 256); no other is built yet`)
+  return name === 'bytes' ? byteTokenizer : null
+}
+
+/** Whose tokenizer the checkpoints of state-spaces use; their own folders hold none. */
+export const gptNeoxTokenizer = { id: 'EleutherAI/gpt-neox-20b', vocabSizes: [50277, 50280, 50288] }
+
+/** The error where a model comes without a tokenizer. */
+export function noTokenizer(place: string): MambakitError {
+  return new MambakitError(
+    `${place}: holds no ${tokenizerFiles.tokenizer}; give the tokenizer's folder or hub id (--tokenizer)`,
+  )
+}
+
+/** The tokenizer in a folder, whose files `readText` gives, or null for one that is not there. */
+export async function tokenizerIn(
+  place: string,
+  readText: (name: string) => Promise<string | null>,
+): Promise<Tokenizer | null> {
+  const text = await readText(tokenizerFiles.tokenizer)
+  if (text === null) return null
+  const join = (name: string) => `${place.replace(/\/$/, '')}/${name}`
+  const json = parseConfigText(text, join(tokenizerFiles.tokenizer))
+  const config = await readText(tokenizerFiles.config)
+  const special = config === null ? {} : parseConfigText(config, join(tokenizerFiles.config))
+  return readTokenizer(json, special, join(tokenizerFiles.tokenizer))
 }
 
 /** Parses a config.json. Throws a MambakitError that names it. */
