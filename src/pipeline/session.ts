@@ -66,8 +66,10 @@ export class TextSession {
   }
 
   async #readTokens(tokens: Int32Array): Promise<void> {
-    const pending = this.#pending === null ? [] : [this.#pending]
-    const all = Int32Array.of(...pending, ...tokens)
+    const unread = this.#pending === null ? 0 : 1
+    const all = new Int32Array(unread + tokens.length)
+    if (this.#pending !== null) all[0] = this.#pending
+    all.set(tokens, unread)
     if (all.length === 0) return
     this.#logits = await this.#decoder.prefill(all)
     this.#pending = null

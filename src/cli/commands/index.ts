@@ -1,6 +1,7 @@
 // Every command, in the order in which --help lists them.
 import type { CliCommand } from '../command.js'
 import { bench } from './bench.js'
+import { chat } from './chat.js'
 import { digest } from './digest.js'
 import { doctor } from './doctor.js'
 import { evaluate } from './eval.js'
@@ -14,6 +15,7 @@ import { train } from './train.js'
 export const commands: readonly CliCommand[] = [
   train,
   generate,
+  chat,
   evaluate,
   info,
   run,
