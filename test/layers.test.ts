@@ -15,6 +15,7 @@ const layers = [
   ['..'],
   ['index.ts', 'pipeline'],
   ['papers'],
+  ['experiments'],
   ['tasks'],
   ['train'],
   ['hub'],

@@ -11,7 +11,13 @@ import {
   type Parameter,
   RmsNorm,
 } from '../nn/index.js'
-import { MambaMixer, type MambaMixerState, type MixerOptions } from '../ssm/mamba.js'
+import {
+  MambaMixer,
+  type MambaMixerConfig,
+  type MambaMixerState,
+  type MixerOptions,
+  type StateSpaceMixer,
+} from '../ssm/mamba.js'
 import { cast, linear, linearCrossEntropy, scope, type Tensor } from '../tensor/index.js'
 import type { MambaLMConfig } from './mamba-config.js'
 
@@ -31,19 +37,22 @@ export interface ForwardOptions {
   observe?: (layer: string, output: Tensor) => void
 }
 
+/** Makes the mixer of a layer. */
+export type MixerFactory = (config: MambaMixerConfig) => StateSpaceMixer
+
 /** norm, mixer, and where the configuration has one, norm2 and a gated MLP. mirrors: Block (modules/block.py) */
 class Layer extends Module {
   readonly norm: Norm
-  readonly mixer: MambaMixer
+  readonly mixer: StateSpaceMixer
   readonly norm2: Norm | null
   readonly mlp: GatedMlp | null
-  constructor(config: MambaLMConfig) {
+  constructor(config: MambaLMConfig, mixerOf: MixerFactory) {
     super()
     const norm = () =>
       config.rmsNorm ? new RmsNorm(config.dModel, config.normEps) : new LayerNorm(config.dModel, config.normEps)
     // The language model re-draws every output projection divided by sqrt(n_layer).
     const rescale = Math.sqrt(config.nLayer)
-    this.mixer = this.child('mixer', new MambaMixer({ ...config, outProjRescale: rescale }))
+    this.mixer = this.child('mixer', mixerOf({ ...config, outProjRescale: rescale }))
     this.norm = this.child('norm', norm())
     const hasMlp = config.dIntermediate > 0
     this.norm2 = hasMlp ? this.child('norm2', norm()) : null
@@ -65,13 +74,13 @@ class Backbone extends Module {
   readonly embedding: Embedding
   readonly layers: readonly Layer[]
   readonly finalNorm: Norm
-  constructor(config: MambaLMConfig) {
+  constructor(config: MambaLMConfig, mixerOf: MixerFactory) {
     super()
     const name = config.layout === 'huggingface' ? 'embeddings' : 'embedding'
     this.embedding = this.child(name, new Embedding(config.vocabSize, config.dModel, initializers.normalWith(0.02)))
     this.layers = this.childList(
       'layers',
-      Array.from({ length: config.nLayer }, () => new Layer(config)),
+      Array.from({ length: config.nLayer }, () => new Layer(config, mixerOf)),
     )
     const norm = config.rmsNorm
       ? new RmsNorm(config.dModel, config.normEps)
@@ -95,9 +104,13 @@ class Head extends Module {
 export class MambaLM extends Module {
   readonly backbone: Backbone
   readonly head: Head
-  constructor(readonly config: MambaLMConfig) {
+  /** `mixerOf`: what stands in the layers; by default the Mamba mixer. */
+  constructor(
+    readonly config: MambaLMConfig,
+    mixerOf: MixerFactory = (mixer) => new MambaMixer(mixer),
+  ) {
     super()
-    this.backbone = this.child('backbone', new Backbone(config))
+    this.backbone = this.child('backbone', new Backbone(config, mixerOf))
     this.head = this.child('lm_head', new Head(config, config.tieEmbeddings ? this.backbone.embedding.weight : null))
   }
 

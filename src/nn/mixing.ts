@@ -1,7 +1,18 @@
 // The two halves of a Transformer layer, which hybrids and baselines use: multi-head attention and the gated MLP.
-import type { Activation } from '../backend/kernels.js'
+import { type Activation, launch } from '../backend/kernels.js'
+import type { Backend } from '../backend/types.js'
 import { MambakitError } from '../errors.js'
-import { attention, gatedActivation, reshape, rotary, split, type Tensor } from '../tensor/index.js'
+import {
+  attention,
+  gatedActivation,
+  reshape,
+  rotary,
+  slice,
+  split,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../tensor/index.js'
 import { Linear } from './layers.js'
 import { type Initializer, Module } from './module.js'
 
@@ -54,6 +65,15 @@ export interface AttentionLayerOptions {
   bias?: boolean
 }
 
+/** Keys and values of the tokens so far, in tensors with room for more. */
+export interface KeyValueCache {
+  /** (B, room, Hkv, P). */
+  readonly keys: Tensor
+  readonly values: Tensor
+  /** Tokens that are there; the model that owns the cache moves it on. */
+  length: number
+}
+
 /** Multi-head attention: `in_proj` gives queries, keys and values of all heads. mirrors: MHA of state-spaces/mamba */
 export class MultiHeadAttention extends Module {
   readonly inProj: Linear
@@ -70,8 +90,14 @@ export class MultiHeadAttention extends Module {
     this.inProj = this.child('in_proj', new Linear(features, headDim * (heads + 2 * keyHeads), { bias }))
     this.outProj = this.child('out_proj', new Linear(headDim * heads, features, { bias }))
   }
-  /** (B, L, d) -> (B, L, d) */
-  forward(input: Tensor): Tensor {
+  /** An empty cache for `batch` sequences of at most `room` tokens. */
+  initialCache(batch: number, room: number): KeyValueCache {
+    const { backend } = this.inProj.weight.value
+    const make = () => zeros([batch, room, this.#options.keyHeads, this.#options.headDim], { backend })
+    return { keys: make(), values: make(), length: 0 }
+  }
+  /** (B, L, d) -> (B, L, d). With a cache the input continues it, and its keys and values are written there (no gradient). */
+  forward(input: Tensor, cache: KeyValueCache | null = null): Tensor {
     const { heads, keyHeads, headDim, rotaryDim, rotaryBase, causal } = this.#options
     const [batch, length] = input.shape
     const counts = [heads, keyHeads, keyHeads]
@@ -80,8 +106,28 @@ export class MultiHeadAttention extends Module {
       counts.map((count) => count * headDim),
     )
     const [q, k, v] = parts.map((part, i) => reshape(part, [batch, length, counts[i], headDim]))
-    const turn = (x: Tensor) => (rotaryDim > 0 ? rotary(x, { rotaryDim, base: rotaryBase }) : x)
-    const out = attention(turn(q), turn(k), v, { causal })
+    const positions = cache && positionsFrom(cache.length, batch, length, input.backend)
+    const turn = (x: Tensor) => (rotaryDim > 0 ? rotary(x, { rotaryDim, base: rotaryBase, positions }) : x)
+    const [keys, values] = cache ? extend(cache, turn(k), v) : [turn(k), v]
+    const out = attention(turn(q), keys, values, { causal })
     return this.outProj.forward(reshape(out, [batch, length, heads * headDim]))
   }
+}
+
+/** (B, L) int32: start, start + 1, ... in every row. */
+function positionsFrom(start: number, batch: number, length: number, backend: Backend): Tensor {
+  const positions = Int32Array.from({ length: batch * length }, (_, i) => start + (i % length))
+  return tensor(positions, { shape: [batch, length], backend })
+}
+
+/** Writes keys and values behind those of the cache, and gives all of them as views. */
+function extend(cache: KeyValueCache, keys: Tensor, values: Tensor): [keys: Tensor, values: Tensor] {
+  const end = cache.length + keys.shape[1]
+  const room = cache.keys.shape[1]
+  if (end > room) throw new MambakitError(`attention: expected at most ${room} tokens in this cache, got ${end}`)
+  const write = (whole: Tensor, part: Tensor) => {
+    launch(whole.backend, 'copy', { input: part, out: slice(whole, 1, cache.length, end) }, {})
+    return slice(whole, 1, 0, end)
+  }
+  return [write(cache.keys, keys), write(cache.values, values)]
 }

@@ -1,6 +1,8 @@
 // The catalogue: what the 33 papers are, and how to load each one that is implemented. Nothing else, so that importing it
 // costs nothing; a paper's state is computed in state.ts.
 
+import type { Experiment } from '../experiments/experiment.js'
+
 export interface Paper {
   /** Position in the list, from 1. */
   readonly number: number
@@ -14,6 +16,8 @@ export interface Paper {
   readonly date: string | null
   /** Imports the implementation. Absent as long as there is none. */
   readonly load?: () => Promise<object>
+  /** Imports the experiment that tests its claim. Absent as long as there is none. */
+  readonly experiment?: () => Promise<{ readonly experiment: Experiment }>
 }
 
 export const papers: readonly Paper[] = [
@@ -74,6 +78,7 @@ export const papers: readonly Paper[] = [
     authors: 2,
     date: '2023-12-01',
     load: () => import('./mamba/index.js'),
+    experiment: () => import('./mamba/experiment.js'),
   },
   {
     number: 8,

@@ -35,8 +35,9 @@ test('slugs are unique and find their paper, dates are days', () => {
   assert.equal(findPaper('mamba-4'), undefined)
 })
 
-test('every loader loads', async () => {
+test('every loader loads, and an experiment is that of its paper', async () => {
   for (const { slug, load } of papers) if (load) assert.equal(typeof (await load()), 'object', slug)
+  for (const { slug, experiment } of papers) if (experiment) assert.equal((await experiment()).experiment.slug, slug)
 })
 
 test('a paper is what its loader and its result file say', async () => {

@@ -1,10 +1,10 @@
 // How far a paper has come, computed from what is there: its loader in the catalogue and its committed result. Never
 // written by hand.
 import { MambakitError } from '../errors.js'
+import { type Verdict, verdicts } from '../experiments/verdict.js'
 import type { Paper } from './index.js'
 
-export const verdicts = ['reproduced', 'not reproduced', 'undecided'] as const
-export type Verdict = (typeof verdicts)[number]
+export type { Verdict }
 export type PaperState = 'planned' | 'implemented' | Verdict
 
 /** What `results/<slug>.json` has to hold; an experiment writes more beside it. */

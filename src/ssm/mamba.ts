@@ -48,8 +48,15 @@ export interface MixerOptions {
   decay?: Tensor
 }
 
+/** What a language model asks of a mixer with a recurrent state. */
+export interface StateSpaceMixer extends Module {
+  initialState(batch: number): MambaMixerState
+  decay(): Tensor
+  forward(input: Tensor, options?: MixerOptions): { out: Tensor; state: MambaMixerState | null }
+}
+
 /** mirrors: Mamba of state-spaces/mamba (modules/mamba_simple.py) */
-export class MambaMixer extends Module {
+export class MambaMixer extends Module implements StateSpaceMixer {
   readonly dInner: number
   readonly dState: number
   readonly dConv: number
@@ -144,7 +151,7 @@ export class MambaMixer extends Module {
 }
 
 /** The parameters of a depth-wise convolution under its official name; the mixer applies them. */
-class DepthwiseConvParameters extends Module {
+export class DepthwiseConvParameters extends Module {
   readonly weight: Parameter
   readonly bias: Parameter | null
   constructor(channels: number, width: number, bias: boolean) {

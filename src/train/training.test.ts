@@ -12,6 +12,7 @@ import { blobSource } from '../data/bytes.js'
 import { splitHeldOut, textTokens } from '../data/text.js'
 import { mambaDefaults } from '../models/mamba-config.js'
 import { MambaLM } from '../models/mamba-lm.js'
+import type { MambaMixer } from '../ssm/mamba.js'
 import { LanguageModeling } from '../tasks/language-modeling.js'
 import { full, keep } from '../tensor/index.js'
 import { RunFolder } from './run-folder.node.js'
@@ -134,7 +135,7 @@ test('a loss that is not finite names step and layer and leaves the weights as t
   const backend = openNative({ threads: 2 })
   const trainer = (await makeTrainer(backend, null)) as Trainer<never>
   const model = trainer.task.model as MambaLM
-  const broken = model.backbone.layers[1].mixer.D
+  const broken = (model.backbone.layers[1].mixer as MambaMixer).D
   broken.value = keep(full([broken.shape[0]], Number.NaN, { backend }))
   const before = await fingerprint(trainer)
   await assert.rejects(finish(trainer), (error: unknown) => {

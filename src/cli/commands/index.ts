@@ -8,6 +8,7 @@ import { evaluate } from './eval.js'
 import { generate } from './generate.js'
 import { info } from './info.js'
 import { papers } from './papers.js'
+import { reproduce } from './reproduce.js'
 import { run } from './run.js'
 import { studio } from './studio.js'
 import { train } from './train.js'
@@ -20,6 +21,7 @@ export const commands: readonly CliCommand[] = [
   info,
   run,
   papers,
+  reproduce,
   studio,
   digest,
   bench,

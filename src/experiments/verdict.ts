@@ -1,0 +1,99 @@
+// From measurements to a verdict: a bootstrap interval over seeds and test items, held against a criterion's limits.
+import { uniformInteger } from '../data/permutation.js'
+import { MambakitError } from '../errors.js'
+
+export const verdicts = ['reproduced', 'not reproduced', 'undecided'] as const
+export type Verdict = (typeof verdicts)[number]
+
+export interface Interval {
+  readonly mean: number
+  /** Ends of the 95 % interval. */
+  readonly low: number
+  readonly high: number
+}
+
+export interface BootstrapOptions {
+  /** Default 2000. */
+  readonly resamples?: number
+  /** Default 0. */
+  readonly seed?: number
+}
+
+/**
+ * Mean and 95 % percentile interval of scores[seed][item] by the hierarchical bootstrap: every resample draws seeds with
+ * replacement, then items within each drawn seed, so that it carries both how trainings differ and how test items differ
+ * (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8; for comparing learned systems:
+ * Saravanan, Berman & Sober, arXiv 2007.07797). Of a comparison, the scores are the differences of the two methods on
+ * the same item, which makes the interval a paired one. With one seed it knows nothing of how trainings differ, and with
+ * three it knows little: a verdict of one seed is therefore called provisional. The same scores and seed give the same
+ * interval.
+ */
+export function bootstrapInterval(scores: readonly (readonly number[])[], options: BootstrapOptions = {}): Interval {
+  const { resamples = 2000, seed = 0 } = options
+  if (scores.length === 0 || scores.some((items) => items.length === 0 || !items.every(Number.isFinite)))
+    throw new MambakitError('interval: expected at least one seed, each with finite scores of at least one item')
+  const average = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
+  const mean = average(scores.map(average))
+  const draw = linearCongruential(1 + uniformInteger(2 ** 31 - 2, seed, 0))
+  const means = new Float64Array(resamples)
+  for (let r = 0; r < resamples; r++) {
+    let total = 0
+    for (let s = 0; s < scores.length; s++) {
+      const items = scores[draw(scores.length)]
+      let sum = 0
+      for (let i = 0; i < items.length; i++) sum += items[draw(items.length)]
+      total += sum / items.length
+    }
+    means[r] = total / scores.length
+  }
+  means.sort()
+  return { mean, low: quantile(means, 0.025), high: quantile(means, 0.975) }
+}
+
+/** Integers below a bound by Lehmer's generator (48271, modulus 2^31 - 1). */
+function linearCongruential(start: number): (bound: number) => number {
+  let state = start
+  return (bound) => {
+    state = (state * 48271) % 2147483647
+    return Math.floor((state / 2147483647) * bound)
+  }
+}
+
+/** Of sorted values, between neighbours in proportion. */
+function quantile(sorted: Float64Array, share: number): number {
+  const place = share * (sorted.length - 1)
+  const below = Math.floor(place)
+  const above = Math.min(below + 1, sorted.length - 1)
+  return sorted[below] + (sorted[above] - sorted[below]) * (place - below)
+}
+
+export interface Limits {
+  /** Which way is better. */
+  readonly better: 'higher' | 'lower'
+  /** What the claim says: it holds where the whole interval is on the better side, this value included. */
+  readonly expected: number
+  /** It fails where the whole interval is on the worse side of this. Default: `expected`. */
+  readonly failure?: number
+}
+
+/** One criterion: held, failed, or open between the two. */
+export type CriterionState = 'holds' | 'fails' | 'open'
+
+export function judge(interval: Interval, { better, expected, failure = expected }: Limits): CriterionState {
+  const sign = better === 'higher' ? 1 : -1
+  if ((failure - expected) * sign > 0)
+    throw new MambakitError(
+      `criterion: expected the limit of failure (${failure}) to be no better than what is claimed (${expected})`,
+    )
+  const worst = sign > 0 ? interval.low : -interval.high
+  const best = sign > 0 ? interval.high : -interval.low
+  if (worst >= sign * expected) return 'holds'
+  return best < sign * failure ? 'fails' : 'open'
+}
+
+/** A claim is reproduced where all its criteria hold, and not where one fails. */
+export function overallVerdict(states: readonly CriterionState[]): Verdict {
+  if (states.length === 0) return 'undecided'
+  if (states.includes('fails')) return 'not reproduced'
+  return states.every((state) => state === 'holds') ? 'reproduced' : 'undecided'
+}

@@ -1,0 +1,19 @@
+// The claims of Mamba (arXiv 2312.00752) at the scale of two processor cores: selection lets a state-space model copy
+// selectively and recall far beyond the length it was trained on, and makes it as good as a Transformer on text, at a
+// time per token that does not grow with the context.
+import type { Experiment } from '../../experiments/experiment.js'
+import { copyingPart } from './experiment-copying.js'
+import { inductionPart } from './experiment-induction.js'
+
+export const experiment: Experiment = {
+  slug: 'mamba',
+  claim:
+    'A selective state-space model copies selectively where a time-invariant one cannot, recalls at eight times the length it was trained on, and models text as well as a Transformer of its size at a time per token that does not grow with the context.',
+  headline: 'selective-copying/advantage',
+  notes: [
+    'Sizes are those of two processor cores: models of 20 thousand to half a million parameters, lengths of 64 to 16,384, minutes of training; the paper trains up to 2.8 billion parameters on 300 billion tokens.',
+    'The time-invariant baseline is the same gated block with learned constants for step size, B and C (the paper’s S4 in the Mamba block, with S4D’s real spectrum); a few more states give it at least as many parameters.',
+    'Learning rates were tuned with the same grid and effort for every method (results/mamba-sweep.md).',
+  ],
+  parts: [copyingPart, inductionPart],
+}
