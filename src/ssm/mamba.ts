@@ -50,6 +50,9 @@ export interface MixerOptions {
 
 /** What a language model asks of a mixer with a recurrent state. */
 export interface StateSpaceMixer extends Module {
+  readonly dInner: number
+  readonly dState: number
+  readonly dConv: number
   initialState(batch: number): MambaMixerState
   decay(): Tensor
   forward(input: Tensor, options?: MixerOptions): { out: Tensor; state: MambaMixerState | null }
