@@ -45,6 +45,16 @@ export async function textTokens(sources: readonly ByteSource[], format: TextFor
   }
 }
 
+/** Tokens that are in memory. */
+export function tokensInMemory(name: string, values: Uint8Array | Int32Array, vocabSize: number): TokenSource {
+  return {
+    name,
+    length: values.length,
+    vocabSize,
+    read: async (offset, length) => Int32Array.from(values.subarray(offset, offset + length)),
+  }
+}
+
 /** Part of a token source: positions [begin, end). */
 export function tokenRange(tokens: TokenSource, begin: number, end: number): TokenSource {
   const { name, vocabSize } = tokens

@@ -2,8 +2,8 @@
 import type { Backend } from '../backend/types.js'
 import type { TextSplit, TokenSource } from '../data/text.js'
 import { evaluationBatches, WindowSampler } from '../data/windows.js'
-import type { MambaLM } from '../models/mamba-lm.js'
-import { noGrad, scope, slice, type Tensor, tensor } from '../tensor/index.js'
+import type { LanguageModel } from '../models/language-model.js'
+import { crossEntropy, mean, noGrad, scope, slice, type Tensor, tensor } from '../tensor/index.js'
 import type { TrainingTask } from '../train/trainer.js'
 
 export interface LanguageModelingOptions {
@@ -33,7 +33,11 @@ export function inputsAndTargets(
 }
 
 /** Mean next-token loss of a token source, in nats. */
-export async function meanLoss(model: MambaLM, tokens: TokenSource, options: LanguageModelingOptions): Promise<number> {
+export async function meanLoss(
+  model: LanguageModel,
+  tokens: TokenSource,
+  options: LanguageModelingOptions,
+): Promise<number> {
   const { backend } = model.head.weight.value
   let nats = 0
   let count = 0
@@ -52,13 +56,37 @@ export async function meanLoss(model: MambaLM, tokens: TokenSource, options: Lan
   return nats / count
 }
 
+/** The mean loss of each whole window, in bits a token: what a paired comparison of models takes as its items. */
+export async function windowBits(
+  model: LanguageModel,
+  tokens: TokenSource,
+  options: LanguageModelingOptions,
+): Promise<number[]> {
+  const { backend } = model.head.weight.value
+  const { length, batch: rows, evaluationTokens: limit } = options
+  const bits: number[] = []
+  for await (const batch of evaluationBatches(tokens, { length, batch: rows, limit })) {
+    if (batch.length < length) break
+    const losses = scope(() =>
+      noGrad(() => {
+        const { ids, targets } = inputsAndTargets(batch, backend)
+        const logits = model.logits(model.hidden(ids).hidden)
+        return mean(crossEntropy(logits, targets, { reduction: 'none' }), { axis: 1 })
+      }),
+    )
+    bits.push(...Array.from(await losses.data(), (nats) => nats / Math.LN2))
+    losses.dispose()
+  }
+  return bits
+}
+
 /** Trains a language model on the training part of a text and measures it on the held-out part. */
 export class LanguageModeling implements TrainingTask<TokenBatch> {
   readonly unit = 'tokens'
   readonly unitsPerBatch: number
   readonly #sampler: WindowSampler
   constructor(
-    readonly model: MambaLM,
+    readonly model: LanguageModel,
     private readonly text: TextSplit,
     private readonly options: LanguageModelingOptions,
   ) {

@@ -77,7 +77,7 @@ export const inductionPart: Part = {
     quick: { steps: 40, evaluateEvery: 20, longest: 512, testSequences: 16 },
     default: { steps: 10_000, evaluateEvery: 250, longest: 16_384, testSequences: 256 },
     full: { steps: 10_000, evaluateEvery: 250, longest: 16_384, testSequences: 256 },
-    sweep: { steps: 5000, evaluateEvery: 250, longest: 64, testSequences: 16 },
+    sweep: { steps: 4000, evaluateEvery: 250, longest: 64, testSequences: 16 },
   },
   methods: {
     mamba: { label: 'Mamba', tuned: { learningRate: 2e-3 }, grid: learningRates, seconds: 30 },

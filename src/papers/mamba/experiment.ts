@@ -3,7 +3,9 @@
 // time per token that does not grow with the context.
 import type { Experiment } from '../../experiments/experiment.js'
 import { copyingPart } from './experiment-copying.js'
+import { decodingPart } from './experiment-decoding.js'
 import { inductionPart } from './experiment-induction.js'
+import { textPart } from './experiment-text.js'
 
 export const experiment: Experiment = {
   slug: 'mamba',
@@ -15,5 +17,5 @@ export const experiment: Experiment = {
     'The time-invariant baseline is the same gated block with learned constants for step size, B and C (the paper’s S4 in the Mamba block, with S4D’s real spectrum); a few more states give it at least as many parameters.',
     'Learning rates were tuned with the same grid and effort for every method (results/mamba-sweep.md).',
   ],
-  parts: [copyingPart, inductionPart],
+  parts: [copyingPart, inductionPart, textPart, decodingPart],
 }
