@@ -129,4 +129,25 @@ export function* gemmCases(): Generator<KernelCase> {
         { ...plain, transposeA: 1 },
       )
     }
+
+  // Sizes, strides and batches that matrix units take, past a tile in both directions and with an inner rest.
+  for (const transposeA of [0, 1])
+    for (const transposeB of [0, 1])
+      for (const into of ['float16', 'float32'] as const) {
+        const [batch, m, k, n] = [2, 136, 88, 72]
+        const operands = {
+          a: draw.floats(transposeA ? [batch, k, m] : [batch, m, k], -1, 1, { dtype: 'float16', pad: 8, offset: 8 }),
+          b: draw.floats(transposeB ? [batch, n, k] : [batch, k, n], -1, 1, { dtype: 'float16', pad: 16 }),
+          bias: transposeA ? null : draw.floats([n], -1, 1),
+          out: output([batch, m, n], { dtype: into, pad: transposeB ? 0 : 1 }),
+        }
+        const name = `float16 to ${into}, ${batch}x(${m}, ${k}, ${n})${transposeA ? ', a transposed' : ''}${transposeB ? ', b transposed' : ''}`
+        yield kernelCase('gemm', name, operands, { ...plain, transposeA, transposeB, alpha: 0.5 })
+      }
+  const long = {
+    a: draw.floats([1, 1032, 64], -1, 1, { dtype: 'float16' }),
+    b: draw.floats([1, 1032, 40], -1, 1, { dtype: 'float16' }),
+    out: draw.floats([1, 64, 40], -5, 5),
+  }
+  yield kernelCase('gemm', 'float16, a long inner sum, accumulated', long, { ...plain, transposeA: 1, accumulate: 1 })
 }

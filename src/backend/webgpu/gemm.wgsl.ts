@@ -4,9 +4,11 @@
 import { activations } from '../kernels.js'
 import type { Operand } from '../types.js'
 import { elementwise } from './elementwise.wgsl.js'
+import { matrixDepth, matrixLoad, matrixText, matrixTileBytes } from './gemmMatrices.wgsl.js'
 import { depth, type GemmForm, type Tile, tileBytes, tiledText } from './gemmText.wgsl.js'
 import { thinInvocations, thinText } from './gemmThin.wgsl.js'
 import {
+  alignedBy,
   alignedByFour,
   ceilDiv,
   type DeviceTraits,
@@ -31,10 +33,17 @@ const tiles: readonly TileChoice[] = [
   { rows: 64, columns: 64, side: 8, speed: 0.8, perCore: 8 },
   { rows: 32, columns: 32, side: 8, speed: 0.4, perCore: 12 },
 ]
+/** The same for matrix units; `side` is a subgroup's. */
+const matrixTiles: readonly TileChoice[] = [
+  { rows: 128, columns: 128, side: 64, speed: 1, perCore: 2 },
+  { rows: 64, columns: 64, side: 32, speed: 0.5, perCore: 4 },
+]
 /** Invocations that a core of a GPU holds. */
 const perCore = 2048
 /** Multiplications of one core in the time in which a device of one core writes and reads an element of a split. */
 const splitCost = 72
+/** How many times faster matrix units multiply. */
+const matrixSpeed = 6
 
 interface Plan {
   readonly tile: TileChoice
@@ -47,17 +56,20 @@ function planFor(
   N: number,
   K: number,
   batch: number,
+  matrices: boolean,
   { fillingInvocations, workgroupBytes }: DeviceTraits,
 ): Plan {
+  const choices = matrices ? matrixTiles : tiles
+  const bytes = matrices ? matrixTileBytes : tileBytes
   const cores = Math.max(1, Math.floor(fillingInvocations / perCore))
-  let best: Plan = { tile: tiles[2], splits: 1 }
+  let best: Plan = { tile: choices[choices.length - 1], splits: 1 }
   let least = Number.POSITIVE_INFINITY
-  for (const tile of tiles.filter((tile) => tileBytes(tile) <= workgroupBytes)) {
+  for (const tile of choices.filter((tile) => bytes(tile) <= workgroupBytes)) {
     const groups = ceilDiv(M, tile.rows) * ceilDiv(N, tile.columns) * batch
     const work = (tile.rows * tile.columns * tile.perCore) / tile.speed
     for (let splits = 1; splits <= Math.max(1, Math.min(64, Math.floor(K / 128))); splits++) {
       const waves = Math.ceil((groups * splits) / (cores * tile.perCore))
-      const moved = splits > 1 ? (splits * batch * M * N * splitCost) / cores : 0
+      const moved = splits > 1 ? (splits * batch * M * N * splitCost * (matrices ? matrixSpeed : 1)) / cores : 0
       const time = (waves * work * K) / splits + moved
       if (time < least) {
         least = time
@@ -71,13 +83,23 @@ function planFor(
 /** Outputs so small that a tile would be mostly empty. */
 const isThin = (M: number, N: number) => M <= 4 || N <= 4 || M * N <= 256
 
+/** Float16 operands whose rows are read 16 bytes at a time, from buffers that no other operand is in. */
+function suitsMatrices({ a, b, bias, out }: Parameters<typeof gemm>[1]): boolean {
+  const suits = (operand: Operand) =>
+    operand.dtype === 'float16' && operand.shape[2] % matrixLoad === 0 && alignedBy(matrixLoad, operand)
+  const apart = [bias, out].every((other) => other?.buffer !== a.buffer && other?.buffer !== b.buffer)
+  return suits(a) && suits(b) && apart
+}
+
 export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) => {
   const { alpha, accumulate, activation } = numbers
   const { cheapBarriers, exchange, unrolledStates, workgroupBytes } = launcher.traits
   const [batch, M, N] = out.shape
   const K = numbers.transposeA ? a.shape[1] : a.shape[2]
   const thin = isThin(M, N)
-  const { tile, splits } = thin ? { tile: tiles[0], splits: 1 } : planFor(M, N, K, batch, launcher.traits)
+  const matrices = !thin && launcher.traits.matrices && suitsMatrices({ a, b, bias, out })
+  const { tile, splits } = thin ? { tile: tiles[0], splits: 1 } : planFor(M, N, K, batch, matrices, launcher.traits)
+  const step = matrices ? matrixDepth : depth
   const grid = [ceilDiv(N, tile.columns), ceilDiv(M, tile.rows)]
   const split = splits > 1
   const name = activations[activation]
@@ -98,8 +120,8 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
   const key = `${+form.transposeA}${+form.transposeB}${+form.wideA}${+form.wideB}${+form.wideOut}.${accumulate}.${name}`
   const work = {
     bindings: present({
-      a: read(a, form.wideA),
-      b: read(b, form.wideB),
+      a: read(a, matrices ? 'eights' : form.wideA),
+      b: read(b, matrices ? 'eights' : form.wideB),
       bias: !split && bias && read(bias),
       out: accumulate && !split ? update(target, form.wideOut) : write(target, form.wideOut),
     }),
@@ -108,7 +130,7 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
       N,
       K,
       batches: batch,
-      per_split: ceilDiv(ceilDiv(K, splits), depth) * depth,
+      per_split: ceilDiv(ceilDiv(K, splits), step) * step,
       a_batch: a.strides[0],
       a_row: a.strides[1],
       b_batch: b.strides[0],
@@ -133,8 +155,12 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
   }
   dispatchLayers(launcher, {
     ...work,
-    label: `gemm.${tile.rows}.${split}.${key}`,
-    code: () => tiledText(tile, form, 2 * tileBytes(tile) <= workgroupBytes ? 2 : 1, unrolledStates > 0),
+    label: `gemm${matrices ? '.matrices' : ''}.${tile.rows}.${split}.${key}`,
+    code: () =>
+      matrices
+        ? matrixText(tile, form)
+        : tiledText(tile, form, 2 * tileBytes(tile) <= workgroupBytes ? 2 : 1, unrolledStates > 0),
+    matrices,
     workgroups: [grid[0], grid[1], batch * splits],
   })
   if (split) sumSplits(launcher, target, splits, bias, out, accumulate !== 0, name)

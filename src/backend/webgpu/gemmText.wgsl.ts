@@ -63,7 +63,7 @@ fn ${name}_near(base: u32, other: u32, dense: u32, other_limit: u32, dense_limit
 }
 
 /** The batch member, the part of the inner axis, and the offsets of the operands. */
-const gemmHead = `
+export const gemmHead = `
   let layer = wid.z + args.z_first;
   let batch = layer % args.batches;
   let a_0 = batch * args.a_batch;

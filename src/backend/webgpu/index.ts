@@ -14,6 +14,8 @@ export interface WebGpuOptions {
   readonly cheapBarriers?: boolean
   /** How 32 invocations exchange values. Default: by subgroups where those are of 32, else not. */
   readonly exchange?: DeviceTraits['exchange']
+  /** May kernels use matrix units? Default: where there are such. */
+  readonly matrices?: boolean
 }
 
 interface DawnModule {
@@ -64,7 +66,27 @@ async function findAdapter(given?: GPU): Promise<Found> {
 
 const gpuTraits = { fillingInvocations: 65536, unrolledStates: 16, cheapBarriers: true }
 const softwareTraits = { fillingInvocations: 64, unrolledStates: 0, cheapBarriers: false }
-const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query'] as const
+const matrixFeature = 'chromium-experimental-subgroup-matrix' as GPUFeatureName
+const wantedFeatures: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query', matrixFeature]
+
+/** A shape of matrices that a device multiplies, as Chromium's experimental feature describes it. */
+interface MatrixConfig {
+  readonly componentType: string
+  readonly resultComponentType: string
+  readonly M: number
+  readonly N: number
+  readonly K: number
+}
+
+/** Does the adapter multiply 16 x 16 x 16 in float16 and sum in float32? */
+function hasMatrices({ features, info }: GPUAdapter): boolean {
+  const { subgroupMatrixConfigs: configs = [] } = info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }
+  const wanted = [...configs].some(
+    ({ componentType, resultComponentType, M, N, K }) =>
+      componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16,
+  )
+  return wanted && features.has('shader-f16') && features.has(matrixFeature)
+}
 
 /** Opens the fastest adapter. Throws DeviceError where there is none. */
 export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
@@ -92,6 +114,7 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBac
   const traits = {
     exchange: options.exchange ?? (subgroups ? ('subgroup' as const) : ('none' as const)),
     ...(software ? softwareTraits : gpuTraits),
+    matrices: subgroups && hasMatrices(adapter) && options.matrices !== false,
     workgroupBytes: limits.maxComputeWorkgroupStorageSize,
   }
   // NVIDIA's drivers do not say how large a GPU is; an H100 holds 270,336.

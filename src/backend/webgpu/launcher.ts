@@ -24,6 +24,8 @@ export interface DeviceTraits {
   readonly cheapBarriers: boolean
   /** How 32 neighbouring invocations exchange values: by a subgroup, by barriers (to test such kernels), or not at all. */
   readonly exchange: 'subgroup' | 'barriers' | 'none'
+  /** Has it matrix units for float16 that sum in float32, by 16 x 16 x 16? */
+  readonly matrices: boolean
   /** Workgroup memory that a kernel may use, in bytes. */
   readonly workgroupBytes: number
 }
@@ -31,7 +33,7 @@ export interface DeviceTraits {
 export type Encoder<K extends KernelName> = (launcher: Launcher, operands: OperandsOf<K>, numbers: NumbersOf<K>) => void
 export type Encoders = { readonly [K in KernelName]?: Encoder<K> }
 
-export const read = (operand: Operand, wide = false): Binding => ({ operand, access: 'r', wide })
+export const read = (operand: Operand, wide: Binding['wide'] = false): Binding => ({ operand, access: 'r', wide })
 export const write = (operand: Operand, wide = false): Binding => ({ operand, access: 'w', wide })
 export const update = (operand: Operand, wide = false): Binding => ({ operand, access: 'rw', wide })
 
@@ -58,15 +60,17 @@ export function shifted(operand: Operand, elements: number, shape: readonly numb
   return { ...operand, offset: operand.offset + elements, shape, strides: contiguousStrides(shape) }
 }
 
-/** May the last axis be read by fours, in every row? */
-export function alignedByFour(operand: Operand): boolean {
+/** May the last axis be read by `count` elements at a time, in every row? */
+export function alignedBy(count: number, operand: Operand): boolean {
   const last = operand.shape.length - 1
   return (
-    operand.offset % 4 === 0 &&
+    operand.offset % count === 0 &&
     operand.strides[last] === 1 &&
-    operand.strides.every((stride, axis) => axis === last || stride % 4 === 0)
+    operand.strides.every((stride, axis) => axis === last || stride % count === 0)
   )
 }
+
+export const alignedByFour = (operand: Operand) => alignedBy(4, operand)
 
 /** A grid of `count` workgroups in the first two dimensions; `groupIndex` in WGSL gives the linear index. */
 export function linearGrid(count: number): [number, number, number] {

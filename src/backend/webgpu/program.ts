@@ -2,6 +2,7 @@
 // that any of them may be written; each operand gets accessors that hide its dtype:
 //   x_get(i), x_set(i, v)    element i of operand x; floats as f32, integers and bool as i32
 //   x_get4(i), x_set4(i, v)  elements i..i+3 where the operand was bound `wide` (offset and i multiples of 4)
+//   x_get8(i)                the bits of float16 elements i..i+7 where it was bound by eights (multiples of 8)
 // One- and two-byte elements live in u32 words. A wide store writes whole words; a single store exchanges its own bits
 // by an atomic xor, which leaves the neighbours' bits to their writers.
 import type { Dtype, Operand } from '../types.js'
@@ -10,8 +11,8 @@ import type { WebGpuBuffer } from './pool.js'
 export interface Binding {
   readonly operand: Operand
   readonly access: 'r' | 'w' | 'rw' | 'errors'
-  /** Elements are read and written by fours. */
-  readonly wide?: boolean
+  /** Elements are read and written by fours; or read by eights, as bits, which only float16 is, and a whole buffer. */
+  readonly wide?: boolean | 'eights'
 }
 
 export interface Dispatch {
@@ -24,6 +25,8 @@ export interface Dispatch {
   readonly floats?: Readonly<Record<string, number>>
   /** Does the code use subgroup functions? */
   readonly subgroups?: boolean
+  /** Does it use subgroup matrices of float16? */
+  readonly matrices?: boolean
   /** Declarations and the entry point `main`. */
   readonly code: () => string
   readonly workgroups: readonly [number, number, number]
@@ -38,7 +41,17 @@ export interface Slot {
   kind: SlotKind
 }
 
-type SlotKind = 'f32' | 'i32' | 'f16' | 'u32' | 'atomic<u32>' | 'vec4<f32>' | 'vec4<i32>' | 'vec4<f16>' | 'vec2<u32>'
+type SlotKind =
+  | 'f32'
+  | 'i32'
+  | 'f16'
+  | 'u32'
+  | 'atomic<u32>'
+  | 'vec4<f32>'
+  | 'vec4<i32>'
+  | 'vec4<f16>'
+  | 'vec2<u32>'
+  | 'vec4<u32>'
 
 /** The place of an operand: its slot, and its offset in elements from the slot's start. */
 export interface Place {
@@ -55,6 +68,7 @@ export const valueType = (dtype: Dtype) => (isFloat(dtype) ? 'f32' : 'i32')
 /** The WGSL element type of a slot that holds these bindings. */
 export function slotKind(bindings: readonly Binding[], nativeF16: boolean): SlotKind {
   if (bindings.some((b) => b.access === 'errors')) return 'atomic<u32>'
+  if (bindings.some((b) => b.wide === 'eights')) return 'vec4<u32>'
   const { dtype } = bindings[0].operand
   const same = bindings.every((b) => b.operand.dtype === dtype)
   const wide = same && bindings.every((b) => b.wide)
@@ -87,10 +101,14 @@ export function moduleText(
     ...Object.keys(dispatch.integers).map((name) => `${name}: u32`),
     ...Object.keys(dispatch.floats ?? {}).map((name) => `${name}: f32`),
   ]
-  const usesF16 = slots.some((slot) => slot.kind.includes('f16'))
+  const usesF16 = dispatch.matrices || slots.some((slot) => slot.kind.includes('f16'))
   return [
     usesF16 ? 'enable f16;' : '',
     dispatch.subgroups ? 'enable subgroups;' : '',
+    // Control flow around matrices depends on workgroups and numbers only.
+    dispatch.matrices
+      ? 'enable chromium_experimental_subgroup_matrix; diagnostic(off, chromium.subgroup_matrix_uniformity);'
+      : '',
     `struct Args { ${fields.join(', ')} }`,
     `@group(0) @binding(${groups === 'joined' ? slots.length : 0}) var<uniform> args: Args;`,
     ...slots.map(
@@ -107,6 +125,7 @@ function accessors({ name, binding, slot }: Place, kind: SlotKind): string {
   const s = `s${slot}`
   if (binding.access === 'errors') return reportFunction(s)
   const { dtype } = binding.operand
+  if (kind === 'vec4<u32>') return `fn ${name}_get8(k: u32) -> vec4<u32> { return ${s}[(args.${name}_at + k) >> 3u]; }`
   const type = valueType(dtype)
   const head = `let i = args.${name}_at + k;`
   const text = [
