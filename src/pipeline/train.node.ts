@@ -99,6 +99,8 @@ async function* trainLanguageModel(
       clipNorm: options.clipNorm ?? 1,
       accumulation: options.accumulation ?? 1,
       averageDecay: options.averageDecay,
+      // Absent in runs from before there was a choice.
+      precision: options.precision === 'f32' ? undefined : options.precision,
       seed,
     }
     const folder = await RunFolder.open(out, {

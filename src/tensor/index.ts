@@ -1,5 +1,6 @@
 // The tensor layer's public surface.
 export type { Backend, DeviceName, Dtype } from '../backend/types.js'
+export { autocast, autocastDtype } from './autocast.js'
 export {
   backward,
   checkpoint,

@@ -67,8 +67,11 @@ export class AdamW {
     this.#slots = slots
   }
 
-  /** Applies the accumulated gradients and drops them. Returns the gradient norm before clipping, shape (). */
-  step(learningRate: number): Tensor {
+  /**
+   * Applies the accumulated gradients. Returns the gradient norm before clipping, shape ().
+   * @param lossScale what the loss, and so every gradient, was multiplied by; it is taken out first. Default 1.
+   */
+  step(learningRate: number, lossScale = 1): Tensor {
     const [beta1, beta2] = this.#options.betas
     this.stepCount++
     return noGrad(() =>
@@ -76,12 +79,14 @@ export class AdamW {
         const graded = this.#slots.filter(({ parameter }) => parameter.value.grad)
         if (graded.length === 0) throw new MambakitError('AdamW: no parameter has a gradient; call backward() first')
         const { backend } = graded[0].parameter.value
-        const norm = gradientNorm(graded.map(({ parameter }) => parameter.value.grad!))
+        const scaledNorm = gradientNorm(graded.map(({ parameter }) => parameter.value.grad!))
+        const norm = lossScale === 1 ? scaledNorm : affine(scaledNorm, 1 / lossScale)
         const schedule = tensor(
           Float32Array.of(learningRate, 1 - beta1 ** this.stepCount, 1 - beta2 ** this.stepCount),
           { backend },
         )
-        const gradScale = this.#gradScale(norm)
+        const clip = this.#gradScale(norm)
+        const gradScale = lossScale === 1 ? clip : affine(clip, 1 / lossScale)
         const { epsilon, weightDecay } = this.#options
         for (const { parameter, firstMoment, secondMoment, master } of graded) {
           const { value } = parameter

@@ -6,6 +6,7 @@ import { MambakitError } from '../errors.js'
 import { replaceFile, writeAll } from '../hub/atomic.node.js'
 import { loadModule, moduleToWrite, restoreTensors, tensorsToWrite } from '../hub/module-state.js'
 import { openSafetensors, writeSafetensors } from '../hub/safetensors.node.js'
+import type { LossScaleState } from './loss-scale.js'
 import type { RunStore, Trainer, TrainingEvent } from './trainer.js'
 
 /** What trainer.json holds; written last, so a folder with it is whole. */
@@ -14,6 +15,8 @@ interface TrainerRecord {
   readonly step: number
   readonly best: number | null
   readonly optimizerSteps: number
+  /** In mixed precision. */
+  readonly lossScale?: LossScaleState
   /** What must be the same for a resumed run to be the same run. */
   readonly settings: Readonly<Record<string, unknown>>
 }
@@ -92,6 +95,7 @@ export class RunFolder implements RunStore {
     trainer.step = record.step
     trainer.best = record.best ?? Number.POSITIVE_INFINITY
     trainer.optimizer.stepCount = record.optimizerSteps
+    if (trainer.lossScale && record.lossScale) trainer.lossScale.state = record.lossScale
     await this.#cutLog(record.step)
   }
 
@@ -121,6 +125,7 @@ export class RunFolder implements RunStore {
       step: trainer.step,
       best: Number.isFinite(trainer.best) ? trainer.best : null,
       optimizerSteps: trainer.optimizer.stepCount,
+      lossScale: trainer.lossScale?.state,
       settings: this.settings,
     }
     await writeJson(join(fresh, 'trainer.json'), record)

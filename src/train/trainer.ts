@@ -2,9 +2,21 @@
 // at a step follows from (seed, step) alone, so that a resumed run is bit-equal to an uninterrupted one.
 import { MambakitError } from '../errors.js'
 import type { Module } from '../nn/index.js'
-import { add, backward, mul, noGrad, RandomStream, Scope, scope, type Tensor, withRandom } from '../tensor/index.js'
+import {
+  add,
+  autocast,
+  backward,
+  mul,
+  noGrad,
+  RandomStream,
+  Scope,
+  scope,
+  type Tensor,
+  withRandom,
+} from '../tensor/index.js'
 import { AdamW } from './adamw.js'
 import { ExponentialAverage } from './average.js'
+import { LossScale } from './loss-scale.js'
 import { makeSchedule, type ScheduleOptions } from './schedule.js'
 
 /** What a task brings to the loop. */
@@ -23,6 +35,9 @@ export interface TrainingTask<Batch> {
   observe(batch: Batch, visit: (layer: string, output: Tensor) => void): void
 }
 
+export const precisions = ['f32', 'mixed'] as const
+export type Precision = (typeof precisions)[number]
+
 export interface TrainerOptions {
   steps: number
   learningRate: number
@@ -39,6 +54,8 @@ export interface TrainerOptions {
   clipNorm?: number
   /** Batches whose gradients make one step. Default 1. */
   accumulation?: number
+  /** 'mixed' computes in float16, with float32 weights and a scaled loss (see `autocast` and `LossScale`). Default 'f32'. */
+  precision?: Precision
   /** Keep an exponential average of the weights and evaluate that. Default none. */
   averageDecay?: number
   /** Default: at the end only. */
@@ -67,6 +84,9 @@ export type TrainingEvent =
       readonly learningRate: number
       readonly gradientNorm: number
       readonly unitsPerSecond: number
+      /** In mixed precision: what the loss was multiplied by, and whether float16 overflowed, so that the step changed nothing. */
+      readonly lossScale?: number
+      readonly skipped?: boolean
     }
   | {
       readonly type: 'evaluation'
@@ -106,6 +126,8 @@ export class Trainer<Batch> {
   best = Number.POSITIVE_INFINITY
   readonly optimizer: AdamW
   readonly average: ExponentialAverage | null
+  /** In mixed precision only. */
+  readonly lossScale: LossScale | null
   readonly #schedule: (step: number) => number
   #stopping = false
 
@@ -122,7 +144,16 @@ export class Trainer<Batch> {
     const { betas, epsilon, weightDecay } = options
     const given = Object.fromEntries(Object.entries({ betas, epsilon, weightDecay }).filter(([, v]) => v !== undefined))
     this.optimizer = new AdamW(task.model.namedParameters(), { ...given, clipNorm })
+    const { precision = 'f32' } = options
+    if (!precisions.includes(precision))
+      throw new MambakitError(`precision: expected ${precisions.join(' or ')}, got ${precision}`)
+    this.lossScale = precision === 'mixed' ? new LossScale() : null
     this.average = averageDecay ? new ExponentialAverage(task.model.namedParameters(), averageDecay) : null
+  }
+
+  /** What forward and backward compute in, where it is not float32. */
+  get #compute(): 'float16' | null {
+    return this.lossScale && 'float16'
   }
 
   /** Ends the run after the step under way; the last checkpoint is saved. */
@@ -144,11 +175,11 @@ export class Trainer<Batch> {
       const pending = this.#enqueueStep(batches)
       next = this.step + 1 < steps ? this.#batches(this.step + 1) : null
       next?.catch(() => {})
-      const { loss, gradientNorm, learningRate } = await this.#finishStep(pending, batches)
+      const finished = await this.#finishStep(pending, batches)
       this.step++
       const seconds = (performance.now() - started) / 1000
       const unitsPerSecond = (this.task.unitsPerBatch * batches.length) / seconds
-      yield* this.#emit({ type: 'step', step: this.step, loss, learningRate, gradientNorm, unitsPerSecond })
+      yield* this.#emit({ type: 'step', step: this.step, ...finished, unitsPerSecond })
       const last = this.step === steps || this.#stopping
       if (last || (evaluateEvery && this.step % evaluateEvery === 0)) yield* this.#evaluate()
       if (this.store && (last || (checkpointEvery && this.step % checkpointEvery === 0))) yield* this.#checkpoint()
@@ -165,15 +196,16 @@ export class Trainer<Batch> {
     const owned = new Scope()
     const { seed = 0, learningRate: peak } = this.options
     const learningRate = peak * this.#schedule(this.step)
+    const scale = this.lossScale?.value ?? 1
+    const factor = scale / batches.length
     const losses = batches.map((batch, i) => {
       const stream = new RandomStream(seed, 1 + this.step * batches.length + i)
-      return owned.run(() =>
-        scope(() => {
-          const loss = withRandom(stream, () => this.task.loss(batch))
-          backward(batches.length === 1 ? loss : mul(loss, 1 / batches.length))
-          return loss
-        }),
-      )
+      const run = () => {
+        const loss = withRandom(stream, () => this.task.loss(batch))
+        backward(factor === 1 ? loss : mul(loss, factor))
+        return loss
+      }
+      return owned.run(() => scope(() => autocast(this.#compute, run)))
     })
     const loss = owned.run(() =>
       noGrad(() =>
@@ -183,20 +215,25 @@ export class Trainer<Batch> {
         ),
       ),
     )
-    const norm = owned.run(() => this.optimizer.step(learningRate))
+    const norm = owned.run(() => this.optimizer.step(learningRate, scale))
     return { owned, loss, norm, learningRate }
   }
 
   async #finishStep(
     { owned, loss, norm, learningRate }: PendingStep,
     batches: readonly Batch[],
-  ): Promise<{ loss: number; gradientNorm: number; learningRate: number }> {
+  ): Promise<Omit<Extract<TrainingEvent, { type: 'step' }>, 'type' | 'step' | 'unitsPerSecond'>> {
     try {
       const [lossValue, gradientNorm] = await Promise.all([loss.item(), norm.item()])
-      if (!Number.isFinite(lossValue) || !Number.isFinite(gradientNorm)) throw await this.#locate(batches, lossValue)
+      const finite = Number.isFinite(lossValue) && Number.isFinite(gradientNorm)
+      const { lossScale } = this
+      const scale = lossScale?.value
+      if (lossScale?.update(finite) === false || (!finite && !lossScale)) throw await this.#locate(batches, lossValue)
       this.task.model.clearGradients()
-      this.average?.update()
-      return { loss: lossValue, gradientNorm, learningRate }
+      if (finite) this.average?.update()
+      else this.optimizer.stepCount--
+      const mixed = lossScale ? { lossScale: scale, skipped: !finite } : {}
+      return { loss: lossValue, gradientNorm, learningRate, ...mixed }
     } finally {
       owned.dispose()
     }
@@ -213,7 +250,8 @@ export class Trainer<Batch> {
     for (const batch of batches) {
       const owned = new Scope()
       const seen: [string, Tensor][] = []
-      owned.run(() => noGrad(() => this.task.observe(batch, (layer, output) => seen.push([layer, output.view()]))))
+      const observe = () => this.task.observe(batch, (layer, output) => seen.push([layer, output.view()]))
+      owned.run(() => noGrad(() => autocast(this.#compute, observe)))
       try {
         for (const [layer, output] of seen)
           if (!(await allFinite(output))) return new NonFiniteError(step, layer, 'loss')

@@ -16,7 +16,7 @@ import type { MambaMixer } from '../ssm/mamba.js'
 import { LanguageModeling } from '../tasks/language-modeling.js'
 import { full, keep } from '../tensor/index.js'
 import { RunFolder } from './run-folder.node.js'
-import { NonFiniteError, Trainer, type TrainingEvent } from './trainer.js'
+import { NonFiniteError, type Precision, Trainer, type TrainingEvent } from './trainer.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mambakit-train-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -30,7 +30,7 @@ const prose = Array.from(
 async function makeTrainer(
   backend: Backend,
   run: string | null,
-  options: { resume?: boolean; averageDecay?: number } = {},
+  options: { resume?: boolean; averageDecay?: number; precision?: Precision } = {},
 ) {
   const text = splitHeldOut(await textTokens([blobSource('prose.txt', new Blob([prose]))]))
   const model = new MambaLM(config).initialize({ seed: 7, backend })
@@ -43,6 +43,7 @@ async function makeTrainer(
     seed: 7,
     checkpointEvery: 3,
     averageDecay: options.averageDecay,
+    precision: options.precision,
   }
   const store = run
     ? await RunFolder.open(join(folder, run), { config: {}, settings: { steps: 8 }, resume: options.resume ?? false })
@@ -146,5 +147,33 @@ test('a loss that is not finite names step and layer and leaves the weights as t
     return true
   })
   assert.equal(await fingerprint(trainer), before)
+  await backend.close()
+})
+
+test('mixed precision learns as float32 does, skips steps that overflow, and resumes with its loss scale', async () => {
+  const backend = openNative()
+  const runs: number[][] = []
+  for (const precision of ['f32', 'mixed'] as const) {
+    const trainer = (await makeTrainer(backend, null, { precision })) as Trainer<never>
+    runs.push(losses(await finish(trainer)))
+  }
+  runs[0].forEach((loss, i) => {
+    assert.ok(
+      Math.abs(runs[1][i] - loss) < 0.01 * loss,
+      `step ${i + 1}: ${runs[1][i]} in mixed precision, ${loss} in f32`,
+    )
+  })
+  const trainer = (await makeTrainer(backend, 'mixed', { precision: 'mixed' })) as Trainer<never>
+  trainer.lossScale!.state = { value: 2 ** 40, goodSteps: 5 }
+  const weights = await fingerprint(trainer)
+  const steps = trainer.run()
+  const { value: first } = await steps.next()
+  assert.ok(first?.type === 'step' && first.skipped && first.lossScale === 2 ** 40, JSON.stringify(first))
+  assert.equal(await fingerprint(trainer), weights)
+  assert.equal(trainer.optimizer.stepCount, 0)
+  assert.deepEqual(trainer.lossScale!.state, { value: 2 ** 39, goodSteps: 0 })
+  for await (const event of steps) if (event.type === 'checkpoint') break
+  const resumed = (await makeTrainer(backend, 'mixed', { precision: 'mixed', resume: true })) as Trainer<never>
+  assert.deepEqual(resumed.lossScale!.state, trainer.lossScale!.state)
   await backend.close()
 })

@@ -1,9 +1,13 @@
 // `mambakit train TASK`: trains a model on the user's own data, with checkpoints that a killed run resumes from.
+import { Option } from 'commander'
 import type { LanguageModelTraining } from '../../pipeline/train.node.js'
 import { type CliCommand, type GlobalOptions, integerOption, numberOption } from '../command.js'
 import { useChosenDevice } from '../device.js'
 import { catchInterrupt } from '../interrupt.js'
 import { progressBar } from '../progress.js'
+
+/** Of `Trainer`; written out, so that asking for help loads no trainer. */
+const precisions = ['f32', 'mixed']
 
 const examples: CliCommand['examples'] = [
   ['mambakit train lm --data notes/ --out runs/notes', 'a byte-level language model on a folder of text'],
@@ -36,6 +40,11 @@ export const train: CliCommand = {
       .option('--weight-decay <d>', 'of the weights that carry it', numberOption('--weight-decay', 0), 0.1)
       .option('--clip-norm <norm>', 'largest gradient norm; 0 for none', numberOption('--clip-norm', 0), 1)
       .option('--accumulation <n>', 'batches a step', integerOption('--accumulation', 1), 1)
+      .addOption(
+        new Option('--precision <kind>', 'f32, or mixed: float16 with float32 weights and a scaled loss')
+          .choices(precisions)
+          .default('f32'),
+      )
       .option(
         '--average-decay <d>',
         'keep and evaluate an exponential average of the weights',
@@ -79,6 +88,8 @@ async function trainLanguageModel(
       if (event.step > 0) bar.note(`continuing after step ${event.step} of ${steps}`)
     } else if (event.type === 'step') {
       bar.update({ step: event.step, steps, loss: event.loss, tokensPerSecond: event.unitsPerSecond })
+      if (event.skipped)
+        bar.note(`step ${event.step}: float16 overflowed at a loss scale of ${event.lossScale}; skipped`)
     } else if (event.type === 'evaluation') {
       const parts = Object.entries(event.measurements).map(([name, value]) => `${name} ${value.toFixed(4)}`)
       bar.note(`step ${event.step}: held out ${parts.join(', ')}${event.best ? ' (best so far)' : ''}`)

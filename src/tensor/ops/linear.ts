@@ -2,11 +2,12 @@
 import { type Activation, activations, launch } from '../../backend/kernels.js'
 import type { Operand } from '../../backend/types.js'
 import { DtypeError, ShapeError } from '../../errors.js'
+import { autocastDtype } from '../autocast.js'
 import { differentiable } from '../autograd.js'
 import { broadcastShapes, mergeLeading, type Shape, sameShape } from '../shape.js'
 import { empty, type Tensor } from '../tensor.js'
 import { isFloat, requireFloat } from './elementwise.js'
-import { asRows, dense, operand, reduceAxes, sumTo } from './raw.js'
+import { asRows, converted, dense, operand, reduceAxes, sumTo } from './raw.js'
 import { denseLast } from './shape.js'
 
 interface GemmOptions {
@@ -120,21 +121,30 @@ export function linear(input: Tensor, weight: Tensor, bias?: Tensor | null): Ten
     throw new ShapeError('linear', [input.shape, weight.shape], 'expected input (..., in) and weight (out, in)')
   if (bias && !sameShape(bias.shape, [outFeatures]))
     throw new ShapeError('linear', [bias.shape, weight.shape], `expected a bias of ${outFeatures}`)
+  const mixed = autocastDtype()
+  const made = { input, weight }
   return differentiable({
     name: 'linear',
     inputs: [input, weight, bias],
     forward: () => {
-      const out = empty(input.backend, [...input.shape.slice(0, -1), outFeatures], input.dtype)
-      const w = single(asRows(weight))
-      gemm(input.backend, single(asRows(input)), w, single(asRows(out)), { transposeB: true, bias })
+      if (mixed) {
+        made.input = converted(input, mixed)
+        made.weight = converted(weight, mixed)
+      }
+      const out = empty(input.backend, [...input.shape.slice(0, -1), outFeatures], made.input.dtype)
+      const w = single(asRows(made.weight))
+      gemm(input.backend, single(asRows(made.input)), w, single(asRows(out)), { transposeB: true, bias })
       return out
     },
-    save: () => [input, weight],
-    backward: ([g], [x, w], needed) => [
-      needed[0] ? linearGradInput(g!, w, x.shape, x.dtype) : null,
-      needed[1] ? linearGradWeight(g!, x, w) : null,
-      needed[2] ? biasGrad(g!, bias!) : null,
-    ],
+    save: () => [made.input, made.weight],
+    backward: ([gradOut], [x, w], needed) => {
+      const g = mixed ? converted(gradOut!, mixed) : gradOut!
+      return [
+        needed[0] ? linearGradInput(g, w, input.shape, input.dtype) : null,
+        needed[1] ? linearGradWeight(g, x, weight.dtype) : null,
+        needed[2] ? biasGrad(g, bias!) : null,
+      ]
+    },
   })
 }
 
@@ -146,19 +156,16 @@ function linearGradInput(gradOut: Tensor, weight: Tensor, shape: Shape, dtype: T
 }
 
 /** gradOut^T (out, rows) times input (rows, in). */
-function linearGradWeight(gradOut: Tensor, input: Tensor, weight: Tensor): Tensor {
-  const grad = empty(gradOut.backend, weight.shape, weight.dtype)
+function linearGradWeight(gradOut: Tensor, input: Tensor, dtype: Tensor['dtype']): Tensor {
+  const shape = [gradOut.shape[gradOut.rank - 1], input.shape[input.rank - 1]]
+  const grad = empty(gradOut.backend, shape, dtype)
   gemm(gradOut.backend, single(asRows(gradOut)), single(asRows(input)), single(asRows(grad)), { transposeA: true })
   return grad
 }
 
 function biasGrad(gradOut: Tensor, bias: Tensor): Tensor {
   const axes = gradOut.shape.slice(0, -1).map((_, axis) => axis)
-  const sums = reduceAxes('sum', gradOut, axes)
-  if (sums.dtype === bias.dtype) return sums
-  const converted = empty(sums.backend, sums.shape, bias.dtype)
-  launch(sums.backend, 'copy', { input: sums, out: converted }, {})
-  return converted
+  return converted(reduceAxes('sum', gradOut, axes), bias.dtype)
 }
 
 /** Internal products for fused operations: out (rows, n) = a (rows, k) x b, with transposes. */

@@ -1,6 +1,7 @@
 // Cross-entropy, and its fusion with the last linear map of a language model, which never forms all logits at once.
 import { launch } from '../../backend/kernels.js'
 import { DtypeError, ShapeError } from '../../errors.js'
+import { autocastDtype } from '../autocast.js'
 import { differentiable, isRecorded } from '../autograd.js'
 import { full } from '../create.js'
 import { sameShape } from '../shape.js'
@@ -8,7 +9,7 @@ import { empty, type Tensor } from '../tensor.js'
 import { cast, div, equal, mul, not, requireFloat } from './elementwise.js'
 import { embedding } from './embedding.js'
 import { gemmInto } from './linear.js'
-import { asRows, dense, operand } from './raw.js'
+import { asRows, converted, dense, operand } from './raw.js'
 import { sum } from './reduce.js'
 import { reshape } from './shape.js'
 
@@ -90,6 +91,8 @@ function targetWeight(targets: Tensor, ignoreIndex: number, classWeights?: Tenso
 
 /** Rows of hidden states whose logits are formed at a time: enough for full matrix speed, little memory. */
 const rowsPerChunk = 512
+/** What gradients of logits are multiplied by where they are stored as float16, whose smallest normal value is 6e-5. */
+const halfGradScale = 1024
 
 /**
  * Mean cross-entropy of hidden (..., d) times weight (V, d) transposed, against int32 targets (...), in nats.
@@ -109,17 +112,20 @@ export function linearCrossEntropy(
   const vocabulary = weight.shape[0]
   const total = targets.size
   const wanted = isRecorded([hidden, weight])
+  const mixed = autocastDtype()
+  const gradScale = mixed ? halfGradScale : 1
   const grads = { hidden: null as Tensor | null, weight: null as Tensor | null }
   return differentiable({
     name: 'linearCrossEntropy',
     inputs: [hidden, weight],
     forward: () => {
-      const rows = reshape(dense(hidden), [total, d])
+      const rows = converted(reshape(dense(hidden), [total, d]), mixed ?? hidden.dtype)
+      const matrix = converted(weight, mixed ?? weight.dtype)
       const flat = reshape(dense(targets), [total])
       const losses = empty(backend, [total], 'float32')
-      const logits = empty(backend, [Math.min(rowsPerChunk, total), vocabulary], 'float32')
+      const logits = empty(backend, [Math.min(rowsPerChunk, total), vocabulary], mixed ?? 'float32')
       if (wanted) {
-        grads.hidden = empty(backend, [total, d], hidden.dtype)
+        grads.hidden = empty(backend, [total, d], mixed ? 'float32' : hidden.dtype)
         grads.weight = full(weight.shape, 0, { backend })
       }
       for (let start = 0; start < total; start += rowsPerChunk) {
@@ -127,7 +133,7 @@ export function linearCrossEntropy(
         const part = (t: Tensor, width: number) =>
           t.view(width ? [count, width] : [count], width ? [width, 1] : [1], t.offset + start * (width || 1))
         const chunk = logits.view([count, vocabulary])
-        gemmInto(part(rows, d), weight, chunk, { transposeB: true })
+        gemmInto(part(rows, d), matrix, chunk, { transposeB: true })
         launch(
           backend,
           'crossEntropy',
@@ -137,17 +143,17 @@ export function linearCrossEntropy(
             loss: part(losses, 0),
             gradLogits: wanted ? chunk : null,
           },
-          { ignoreIndex, labelSmoothing, scale: 1 },
+          { ignoreIndex, labelSmoothing, scale: gradScale },
         )
         if (!wanted) continue
-        gemmInto(chunk, weight, part(grads.hidden!, d))
+        gemmInto(chunk, matrix, part(grads.hidden!, d))
         gemmInto(chunk, part(rows, d), grads.weight!, { transposeA: true, accumulate: true })
       }
       return div(sum(losses), targetWeight(targets, ignoreIndex))
     },
     save: () => [grads.hidden, grads.weight, targets],
     backward: ([gradOut], [gradHidden, gradWeight, savedTargets]) => {
-      const factor = div(gradOut!, targetWeight(savedTargets, ignoreIndex))
+      const factor = mul(div(gradOut!, targetWeight(savedTargets, ignoreIndex)), 1 / gradScale)
       const scaled = mul(gradWeight, factor)
       return [reshape(mul(gradHidden, cast(factor, gradHidden.dtype)), hidden.shape), cast(scaled, weight.dtype)]
     },

@@ -1,6 +1,7 @@
 // RMSNorm and LayerNorm over the last axis, with the residual addition fused in.
 import { launch } from '../../backend/kernels.js'
 import { ShapeError } from '../../errors.js'
+import { autocastDtype } from '../autocast.js'
 import { differentiable } from '../autograd.js'
 import { sameShape } from '../shape.js'
 import { empty, type Tensor } from '../tensor.js'
@@ -31,7 +32,7 @@ function check(operation: string, input: Tensor, options: NormOptions & { bias?:
 }
 
 interface Normalized {
-  /** The normalised values, shape and dtype of the input. */
+  /** The normalised values, shape and dtype of the input; inside `autocast` of its dtype. */
   readonly out: Tensor
   /** input + residual; the input itself without a residual. */
   readonly sum: Tensor
@@ -51,7 +52,7 @@ export function addRmsNorm(input: Tensor, options: NormOptions = {}): Normalized
     name: 'rmsNorm',
     inputs: [input, residual, weight],
     forward: () => {
-      const out = empty(backend, input.shape, input.dtype)
+      const out = empty(backend, input.shape, autocastDtype() ?? input.dtype)
       const sum = residual ? empty(backend, input.shape, residual.dtype) : null
       made.rstd = empty(backend, [rows], 'float32')
       const views = {
@@ -96,7 +97,7 @@ export function addLayerNorm(input: Tensor, options: NormOptions & { bias?: Tens
     name: 'layerNorm',
     inputs: [input, residual, weight, bias],
     forward: () => {
-      const out = empty(backend, input.shape, input.dtype)
+      const out = empty(backend, input.shape, autocastDtype() ?? input.dtype)
       const sum = residual ? empty(backend, input.shape, residual.dtype) : null
       made.mean = empty(backend, [rows], 'float32')
       made.rstd = empty(backend, [rows], 'float32')

@@ -12,6 +12,14 @@ export function dense(input: Tensor): Tensor {
   return out
 }
 
+/** The same values in another dtype; the input itself where it has it already. */
+export function converted(input: Tensor, dtype: Tensor['dtype']): Tensor {
+  if (input.dtype === dtype) return input
+  const out = empty(input.backend, input.shape, dtype)
+  launch(input.backend, 'copy', { input, out }, {})
+  return out
+}
+
 /** An operand of a tensor's memory under another shape. */
 export function operand(source: Tensor, shape: Shape, strides: Shape, offset = source.offset): Operand {
   return { buffer: source.buffer, offset, dtype: source.dtype, shape, strides }
