@@ -2,6 +2,7 @@
 import type { CliCommand } from '../command.js'
 import { bench } from './bench.js'
 import { chat } from './chat.js'
+import { convert } from './convert.js'
 import { digest } from './digest.js'
 import { doctor } from './doctor.js'
 import { evaluate } from './eval.js'
@@ -17,6 +18,7 @@ export const commands: readonly CliCommand[] = [
   train,
   generate,
   chat,
+  convert,
   evaluate,
   info,
   run,

@@ -1,0 +1,52 @@
+// A model of ours as a GGUF file that llama.cpp runs. Node only.
+import { readFile, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import type { Backend } from '../backend/types.js'
+import { tokenizerFiles } from '../data/hf-tokenizer.js'
+import type { GgufType } from '../hub/gguf.js'
+import { writeGguf } from '../hub/gguf.node.js'
+import { byteVocabulary, type GgufVocabulary, ggufMetadata, ggufTensors, vocabularyOf } from '../hub/gguf-mamba.js'
+import { underMambaNames } from '../hub/mamba-names.js'
+import { loadModule } from '../hub/module-state.js'
+import { openCheckpoint } from '../hub/open.node.js'
+import { MambaLM } from '../models/mamba-lm.js'
+import { configOf, type Json, noTokenizer, parseConfigText, tokenizerInConfig } from './load.js'
+import { locateModel, readConfig } from './load.node.js'
+
+export interface GgufOptions {
+  /** Of the embedding and the large projections; the rest is float32. Default 'f32'. */
+  dtype?: 'f32' | 'q8_0'
+  /** Where the weights pass through. */
+  backend: Backend
+  /** Told of tensors that had to be narrowed. */
+  announce?: (message: string) => void
+}
+
+/** Writes a model (a folder, a run folder or a file of weights) to `out`, and returns the size of the file in bytes. */
+export async function convertToGguf(path: string, out: string, options: GgufOptions): Promise<number> {
+  const { dtype = 'f32', backend, announce } = options
+  const type = dtype.toUpperCase() as GgufType
+  const files = await locateModel(path)
+  const json = await readConfig(files.config)
+  const model = new MambaLM(configOf(json, files.config))
+  const vocabulary = await vocabularyIn(files.folder, json, model.config.vocabSize)
+  const reader = await openCheckpoint(files.weights)
+  try {
+    await loadModule(model, underMambaNames(reader, model.config.layout), { backend, announce })
+    const name = basename(resolve(path))
+    await writeGguf(out, ggufTensors(model, type), ggufMetadata(model, name, type, vocabulary))
+    return (await stat(out)).size
+  } finally {
+    await reader.close()
+    model.dispose()
+  }
+}
+
+async function vocabularyIn(folder: string, json: Json, size: number): Promise<GgufVocabulary> {
+  if (tokenizerInConfig(json)) return byteVocabulary(size)
+  const file = join(folder, tokenizerFiles.tokenizer)
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'ENOENT' ? noTokenizer(folder) : error
+  })
+  return vocabularyOf(parseConfigText(text, file), size)
+}
