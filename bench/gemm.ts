@@ -14,7 +14,6 @@ const recordedPeer = 83
 const itself = 0.7
 
 const script = `
-import numpy as np, glob, os, ctypes
 def openblas():
     found = {}
     base = os.path.join(os.path.dirname(np.__file__), '..', 'numpy.libs', '*openblas*')
@@ -65,7 +64,11 @@ export async function benchGemm({ one, all }: Devices, quick: boolean): Promise<
   const contenders = [one.limit('peak', 'benchGemmPeak', peakWork)]
   try {
     for (const count of counts) {
-      const started = await PythonPeer.start<Omit<PeerFacts, 'name' | 'expected'>>(script, count)
+      const started = await PythonPeer.start<Omit<PeerFacts, 'name' | 'expected'>>(
+        'numpy as np, glob, os, ctypes',
+        script,
+        count,
+      )
       if (started) {
         peers.set(count, started.peer)
         facts.push({ name: 'NumPy (OpenBLAS)', expected: expectation(count), ...started.facts })

@@ -6,8 +6,17 @@ import { createInterface, type Interface } from 'node:readline'
 /** The first is what the user calls Python; the second has the packages of the system. */
 const interpreters = ['python3', '/usr/bin/python3']
 
-const loop = `
+/** What the script ends with where a module is missing. */
+const missing = 3
+
+const imports = (modules: string) => `
 import json, sys, time
+try:
+    import ${modules}
+except ImportError:
+    sys.exit(${missing})
+`
+const loop = `
 def timed(run, calls):
     start = time.perf_counter()
     for _ in range(calls): run()
@@ -28,22 +37,34 @@ export class PythonPeer {
   }
 
   /**
-   * Starts a script that defines `facts` (a dict) and `answer(**request)`. Null where no Python can import what it needs.
-   * The environment leaves the library its own choice of kernels, and gives it this many threads.
+   * Starts a script that defines `facts` (a dict) and `answer(**request)` by means of `modules`. Null where no Python can
+   * import them; an error with Python's last words where the script fails. The environment leaves the library its own choice of kernels, and gives it this many threads.
    */
-  static async start<Facts>(script: string, threads: number): Promise<{ peer: PythonPeer; facts: Facts } | null> {
+  static async start<Facts>(
+    modules: string,
+    script: string,
+    threads: number,
+  ): Promise<{ peer: PythonPeer; facts: Facts } | null> {
     const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...inherited } = process.env
     const limit = `${threads}`
     const env = { ...inherited, OPENBLAS_NUM_THREADS: limit, OMP_NUM_THREADS: limit, MKL_NUM_THREADS: limit }
     for (const python of interpreters) {
-      const child = spawn(python, ['-c', script + loop], { env, stdio: ['pipe', 'pipe', 'ignore'] })
-      child.on('error', () => {})
+      const child = spawn(python, ['-c', imports(modules) + script + loop], { env, stdio: 'pipe' })
+      const ended = new Promise<number | null>((resolve) => {
+        child.on('close', resolve)
+        child.on('error', () => resolve(missing))
+      })
+      let said = ''
+      child.stderr.on('data', (text: Buffer) => {
+        said = (said + text.toString()).slice(-2000)
+      })
       // A peer that died is seen by its missing answer.
       child.stdin.on('error', () => {})
       const peer = new PythonPeer(child, createInterface({ input: child.stdout }))
       const facts = await peer.#next()
       if (facts !== null) return { peer, facts: facts as Facts }
-      peer.close()
+      const code = await ended
+      if (code !== missing) throw new Error(`a peer in Python ended with ${code}: ${said.trim().split('\n').at(-1)}`)
     }
     return null
   }

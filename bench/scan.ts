@@ -90,10 +90,9 @@ function plainLoop(shape: Shape): Contender {
 }
 
 const script = `
-import os, torch
 threads = int(os.environ['OMP_NUM_THREADS'])
 torch.set_num_threads(threads)
-facts = {'version': torch.__version__, 'threads': threads, 'path': 'sequential reference, ' + torch.backends.cpu.get_cpu_capability()}
+facts = {'version': torch.__version__, 'threads': threads, 'path': 'sequential reference'}
 data = {}
 def inputs(L, D, N):
     torch.manual_seed(7)
@@ -124,7 +123,7 @@ export async function benchScan({ one, all }: Devices, quick: boolean): Promise<
   const { threads } = all.backend
   const peakWork = quick ? 1e7 : 1e9
   const limitWork = quick ? 1e6 : 5e7
-  const started = await PythonPeer.start<Omit<PeerFacts, 'name' | 'expected'>>(script, threads)
+  const started = await PythonPeer.start<Omit<PeerFacts, 'name' | 'expected'>>('os, torch', script, threads)
   try {
     const contenders = [
       one.limit('peak', 'benchGemmPeak', peakWork),

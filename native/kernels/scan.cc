@@ -8,19 +8,18 @@ namespace MK_ISA {
 
 namespace {
 
-/// States in registers at once.
+/// States in registers at once: of 16 registers, exponentials of more states than two would push some to memory.
 #if MK_LANES == 16 || defined(__aarch64__)
 constexpr int GROUP = 8;
 #else
-constexpr int GROUP = 4;
+constexpr int GROUP = 2;
 #endif
-/// Vectors of channels a task: 128 channels, since every row of a block lies on pages of its own, and memory is read the
-/// faster the longer the pieces are.
-constexpr i64 VECTORS = 128 / W;
-/// Rows that are asked for ahead of their use.
-constexpr i64 AHEAD = 8;
-/// Floats from one vector's series of a block to the next, apart from a power of two.
-constexpr i64 SERIES = BLOCK * W + 16;
+/// Channels of a cache line, and the vectors they are: what is read and written at once.
+constexpr i64 LINE = 16;
+constexpr i64 LINE_VECTORS = LINE / W;
+/// Channels a task. The rows of a block that are asked for ahead have to stay in the second-level cache, and memory is read
+/// the faster the longer they are.
+constexpr i64 TASK = 384;
 
 struct BlockData {
   /// (N) vectors: A log2(e), and the states.
@@ -35,6 +34,56 @@ struct BlockData {
   const float* du;
   float* y;
   i64 states;
+};
+
+/// The rows of the next block, asked for a few cache lines at a time between passes over registers, so that memory works
+/// while they compute: neighbouring rows lie pages apart, where hardware prefetchers do not follow.
+class RowsAhead {
+ public:
+  RowsAhead(const ScanOperands& o, const View& out, i64 b, i64 first, i64 last)
+      : o(o), out(out), b(b), first(first), lines((last - first + LINE - 1) / LINE) {}
+
+  /// From here on `passes` calls ask for the rows of the block that begins with `step`.
+  void start(i64 step, i64 passes) {
+    next = step;
+    end = least(o.length, step + BLOCK);
+    perPass = (BLOCK * lines + passes - 1) / passes;
+    left = 0;
+  }
+
+  void ask() {
+    for (i64 i = 0; i < perPass; i++) {
+      if (left == 0 && !nextRow()) return;
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; k++) {
+        __builtin_prefetch(at[k]);
+        at[k] += gap[k];
+      }
+      left--;
+    }
+  }
+
+ private:
+  const ScanOperands& o;
+  const View& out;
+  i64 b, first, lines;
+  i64 next, end, perPass, left;
+  const char* at[4];
+  i64 gap[4];
+
+  bool nextRow() {
+    if (next == end) return false;
+    const i64 p = o.position(next++);
+    const View* const views[] = {&o.delta, &o.u, o.z ? &o.z : &out, &out};
+    for (int k = 0; k < 4; k++) {
+      const View& v = *views[k];
+      const i64 size = v.dtype == FLOAT32 ? 4 : 2;
+      at[k] = v.data + (b * v.stride[0] + p * v.stride[1] + first) * size;
+      gap[k] = LINE * size;
+    }
+    left = lines;
+    return true;
+  }
 };
 
 /// Advances states [n, n + COUNT) over steps [begin, end).
@@ -67,20 +116,23 @@ void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
 }
 
 template <bool SHARED, bool LIMITED>
-void advanceAll(const BlockData& k, i64 begin, i64 end) {
+void advanceAll(const BlockData& k, RowsAhead& ahead, i64 begin, i64 end) {
   i64 n = 0;
-  for (; n + GROUP <= k.states; n += GROUP) advance<GROUP, SHARED, LIMITED>(k, n, begin, end);
+  for (; n + GROUP <= k.states; n += GROUP) {
+    ahead.ask();
+    advance<GROUP, SHARED, LIMITED>(k, n, begin, end);
+  }
   for (; n + 2 <= k.states; n += 2) advance<2, SHARED, LIMITED>(k, n, begin, end);
   for (; n < k.states; n++) advance<1, SHARED, LIMITED>(k, n, begin, end);
 }
 
-void advanceBlock(const BlockData& k, bool shared, bool limited, i64 begin, i64 end) {
+void advanceBlock(const BlockData& k, RowsAhead& ahead, bool shared, bool limited, i64 begin, i64 end) {
   if (shared) {
-    if (limited) advanceAll<true, true>(k, begin, end);
-    else advanceAll<true, false>(k, begin, end);
+    if (limited) advanceAll<true, true>(k, ahead, begin, end);
+    else advanceAll<true, false>(k, ahead, begin, end);
   } else {
-    if (limited) advanceAll<false, true>(k, begin, end);
-    else advanceAll<false, false>(k, begin, end);
+    if (limited) advanceAll<false, true>(k, ahead, begin, end);
+    else advanceAll<false, false>(k, ahead, begin, end);
   }
 }
 
@@ -90,15 +142,12 @@ struct Outputs {
 
 /// Channels [first, last) of sequence b, and a thread's memory for them.
 struct Channels {
-  i64 b, first, last, vectors;
+  i64 b, first, last;
   /// (vectors, N) vectors: A log2(e), and the states.
   float *spectrum, *h;
-  /// (vectors) vectors: deltaBias, D, largest |A log2(e)|, largest |dt| of the block.
-  float *bias, *skip, *largest, *steepest;
-  /// (vectors) series of a block.
-  float *dt, *du, *y;
-  /// Two rows.
-  float* rows;
+  /// (vectors) vectors: largest |A log2(e)|.
+  float* largest;
+  i64 vectors() const { return (last - first + W - 1) / W; }
   i64 lanes(i64 v) const { return least<i64>(W, last - first - v * W); }
 };
 
@@ -108,22 +157,13 @@ Channels channelsOf(const Args& args, const ScanOperands& o, const View& initial
   c.b = b;
   c.first = first;
   c.last = last;
-  c.vectors = (last - first + W - 1) / W;
-  c.spectrum = args.scratch<float>(thread, 0, 2 * VECTORS * N * W);
-  c.h = c.spectrum + VECTORS * N * W;
-  c.bias = args.scratch<float>(thread, 1, 6 * VECTORS * W);
-  c.skip = c.bias + VECTORS * W;
-  c.largest = c.skip + VECTORS * W;
-  c.steepest = c.largest + VECTORS * W;
-  c.rows = c.steepest + VECTORS * W;
-  c.dt = args.scratch<float>(thread, 2, 3 * VECTORS * SERIES);
-  c.du = c.dt + VECTORS * SERIES;
-  c.y = c.du + VECTORS * SERIES;
-  for (i64 v = 0; v < c.vectors; v++) {
+  const i64 most = (last - first + W - 1) / W;
+  c.spectrum = args.scratch<float>(thread, 0, (2 * N + 1) * most * W);
+  c.h = c.spectrum + most * N * W;
+  c.largest = c.h + most * N * W;
+  for (i64 v = 0; v < c.vectors(); v++) {
     const i64 d = first + v * W, lanes = c.lanes(v);
     store(c.largest + v * W, loadSpectrum(o.A, d, lanes, N, c.spectrum + v * N * W));
-    store(c.bias + v * W, o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{});
-    store(c.skip + v * W, o.D ? loadAny(o.D, d, lanes) : vf{});
     for (i64 n = 0; n < N; n++) {
       vf x = {};
       if (initialState)
@@ -135,49 +175,79 @@ Channels channelsOf(const Args& args, const ScanOperands& o, const View& initial
   return c;
 }
 
-/// Step sizes, inputs and what D gives of the outputs, row by row.
-template <bool SOFTPLUS>
-void readBlock(const ScanOperands& o, const Channels& c, i64 step, i64 steps) {
-  const i64 count = c.last - c.first;
-  const Channels k = c;
-  for (i64 v = 0; v < k.vectors; v++) store(k.steepest + v * W, vf{});
-  for (i64 t = 0; t < steps; t++) {
-    const i64 p = o.position(step + t);
-    if (step + t + AHEAD < o.length) {
-      const i64 later = o.position(step + t + AHEAD);
-      prefetchRow(o.delta, c.b, later, c.first, c.last);
-      prefetchRow(o.u, c.b, later, c.first, c.last);
+/// A block of steps of one cache line of channels: step sizes, from DU on inputs, from Y on outputs, (LINE_VECTORS, BLOCK)
+/// vectors each.
+constexpr i64 DU = LINE_VECTORS * BLOCK * W, Y = 2 * DU;
+struct Series {
+  alignas(64) float dt[3 * DU];
+  /// Largest |dt| of each vector.
+  vf steepest[LINE_VECTORS];
+};
+
+/// A cache line of channels of each row of a (B, L, D) operand, of which `count` are there. `WHOLE` lines are float32.
+template <bool WHOLE>
+class Line {
+ public:
+  Line(const View& v, i64 b, i64 d, i64 count) : v(v), base(b * v.stride[0] + d), gap(v.stride[1]), count(count) {}
+  vf read(i64 p, i64 lane) const {
+    const i64 at = base + p * gap + lane;
+    return WHOLE ? load((const float*)v.data + at) : loadAny(v, at, count - lane);
+  }
+  void write(i64 p, i64 lane, vf x) const {
+    const i64 at = base + p * gap + lane;
+    if (WHOLE) store((float*)v.data + at, x);
+    else storeAny(v, at, x, count - lane);
+  }
+
+ private:
+  const View v;
+  const i64 base, gap, count;
+};
+
+/// Step sizes, inputs and what D gives of the outputs, for `count` channels from d on.
+template <bool SOFTPLUS, bool WHOLE>
+void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 step, i64 steps, Series& s) {
+  const Line<WHOLE> deltas(o.delta, b, d, count), us(o.u, b, d, count);
+  constexpr int VECTORS = WHOLE ? LINE_VECTORS : 1;
+  for (i64 first = 0; first * W < count; first += VECTORS) {
+    vf bias[VECTORS], skip[VECTORS], steepest[VECTORS];
+    for (int v = 0; v < VECTORS; v++) {
+      const i64 lane = (first + v) * W;
+      bias[v] = o.deltaBias ? loadAny(o.deltaBias, d + lane, count - lane) : vf{};
+      skip[v] = o.D ? loadAny(o.D, d + lane, count - lane) : vf{};
+      steepest[v] = vf{};
     }
-    const float* delta = readRow(o.delta, c.b, p, c.first, count, k.rows);
-    const float* us = readRow(o.u, c.b, p, c.first, count, k.rows + VECTORS * W);
-    for (i64 v = 0; v < k.vectors; v++) {
-      const i64 at = v * SERIES + t * W;
-      const vf raw = load(delta + v * W) + load(k.bias + v * W), u = load(us + v * W);
-      const vf dt = SOFTPLUS ? softplusWithSlope(raw).value : raw;
-      const vf steepest = load(k.steepest + v * W), magnitude = vabs(dt);
-      store(k.steepest + v * W, choose(magnitude > steepest, magnitude, steepest));
-      store(k.dt + at, dt);
-      store(k.du + at, dt * u);
-      store(k.y + at, load(k.skip + v * W) * u);
+    // Two steps at once; the last of an odd number is computed twice.
+    for (i64 t = 0; t < steps; t += 2) {
+      const i64 at[2] = {t, least(t + 1, steps - 1)};
+      vf dt[2 * VECTORS], small[2 * VECTORS];
+      for (int i = 0; i < 2; i++)
+        for (int v = 0; v < VECTORS; v++) dt[i * VECTORS + v] = deltas.read(o.position(step + at[i]), (first + v) * W) + bias[v];
+      if (SOFTPLUS) softplusEach(dt, small);
+      for (int i = 0; i < 2; i++)
+        for (int v = 0; v < VECTORS; v++) {
+          const vf x = dt[i * VECTORS + v], u = us.read(o.position(step + at[i]), (first + v) * W), magnitude = vabs(x);
+          steepest[v] = choose(magnitude > steepest[v], magnitude, steepest[v]);
+          float* const to = s.dt + ((first + v) * BLOCK + at[i]) * W;
+          store(to, x);
+          store(to + DU, x * u);
+          store(to + Y, skip[v] * u);
+        }
     }
+    for (int v = 0; v < VECTORS; v++) s.steepest[first + v] = steepest[v];
   }
 }
 
-/// Outputs through the gate, row by row.
-void writeBlock(const ScanOperands& o, const View& out, const Channels& c, i64 step, i64 steps) {
-  const i64 count = c.last - c.first;
-  const Channels k = c;
+/// Outputs through the gate.
+template <bool GATED, bool WHOLE>
+void writeLine(const ScanOperands& o, const View& out, i64 b, i64 d, i64 count, i64 step, i64 steps, const Series& s) {
+  const Line<WHOLE> outs(out, b, d, count), zs(GATED ? o.z : out, b, d, count);
   for (i64 t = 0; t < steps; t++) {
     const i64 p = o.position(step + t);
-    float* to = rowToWrite(out, c.b, p, c.first, count, k.rows);
-    if (o.z) {
-      if (t + AHEAD < steps) prefetchRow(o.z, c.b, o.position(step + t + AHEAD), c.first, c.last);
-      const float* z = readRow(o.z, c.b, p, c.first, count, k.rows + VECTORS * W);
-      for (i64 v = 0; v < k.vectors; v++) store(to + v * W, load(k.y + v * SERIES + t * W) * gate(load(z + v * W)));
-    } else {
-      for (i64 v = 0; v < k.vectors; v++) store(to + v * W, load(k.y + v * SERIES + t * W));
+    for (i64 v = 0; WHOLE ? v < LINE_VECTORS : v * W < count; v++) {
+      const vf y = load(s.dt + Y + (v * BLOCK + t) * W);
+      outs.write(p, v * W, GATED ? y * gate(zs.read(p, v * W)) : y);
     }
-    writeRow(out, c.b, p, c.first, count, to);
   }
 }
 
@@ -188,54 +258,72 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
   const Channels c = channelsOf(args, o, initialState, b, first, last, thread);
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
   const bool shared = mapB.shared(first, last - first, o.channels) && mapC.shared(first, last - first, o.channels);
-  float* rowsB = args.scratch<float>(thread, 3, 2 * BLOCK * N * (shared ? 1 : W));
+  float* rowsB = args.scratch<float>(thread, 1, 2 * BLOCK * N * (shared ? 1 : W));
   float* rowsC = rowsB + BLOCK * N * (shared ? 1 : W);
-  const i64 stepB = shared ? N : mapB.fixed ? 0 : N * W;
-  const i64 stepC = shared ? N : mapC.fixed ? 0 : N * W;
+  const bool inPlace = shared && !o.path && o.B.dtype == FLOAT32 && o.C.dtype == FLOAT32 && o.B.stride[3] == 1 && o.C.stride[3] == 1;
+  const i64 forward = o.reverse ? -1 : 1;
+  const i64 stepB = inPlace ? forward * o.B.stride[1] : shared ? N : mapB.fixed ? 0 : N * W;
+  const i64 stepC = inPlace ? forward * o.C.stride[1] : shared ? N : mapC.fixed ? 0 : N * W;
+  const bool floats = o.u.dtype == FLOAT32 && o.delta.dtype == FLOAT32 && to.out.dtype == FLOAT32 && (!o.z || o.z.dtype == FLOAT32);
+  RowsAhead ahead(o, to.out, b, first, last);
+  Series series;
   for (i64 step = 0; step < o.length;) {
     i64 steps = least(BLOCK, o.length - step);
     if (to.chunkStates) steps = least(steps, chunk - step % chunk);
-    if (o.softplus) readBlock<true>(o, c, step, steps);
-    else readBlock<false>(o, c, step, steps);
-    if (shared) {
+    const float *B = rowsB, *C = rowsC;
+    if (inPlace) {
+      B = (const float*)o.B.data + mapB.row(b, o.position(step), mapB.group(first, o.channels));
+      C = (const float*)o.C.data + mapC.row(b, o.position(step), mapC.group(first, o.channels));
+    } else if (shared) {
       sharedRows(mapB, o, b, mapB.group(first, o.channels), step, steps, rowsB);
       sharedRows(mapC, o, b, mapC.group(first, o.channels), step, steps, rowsC);
     }
-    for (i64 v = 0; v < c.vectors; v++) {
-      const i64 d = first + v * W, lanes = c.lanes(v);
-      if (!shared) {
-        laneRows(mapB, o, b, d, lanes, step, steps, rowsB);
-        laneRows(mapC, o, b, d, lanes, step, steps, rowsC);
-      }
-      float* hv = c.h + v * N * W;
+    ahead.start(step + steps, c.vectors() * most<i64>(1, N / GROUP));
+    for (i64 line = 0; line < c.vectors(); line += LINE_VECTORS) {
+      const i64 channel = first + line * W, count = least(LINE, last - channel), vectors = (count + W - 1) / W;
+      const bool whole = floats && count == LINE;
+      float* kept = nullptr;
       if (to.chunkStates && step % chunk == 0) {
         const View& s = to.chunkStates;
-        for (i64 n = 0; n < N; n++)
-          storeUpTo<F32>((float*)s.data + b * s.stride[0] + step / chunk * s.stride[1] + n * s.stride[2] + d, load(hv + n * W), lanes);
+        kept = (float*)s.data + b * s.stride[0] + step / chunk * s.stride[1] + channel;
+        for (i64 n = 0; n < N; n++) __builtin_prefetch(kept + n * s.stride[2]);
       }
-      const BlockData data = {c.spectrum + v * N * W, hv, rowsB, rowsC, stepB, stepC,
-                              c.dt + v * SERIES, c.du + v * SERIES, c.y + v * SERIES, N};
-      const bool limited = needsLimits(load(c.steepest + v * W), load(c.largest + v * W));
-      for (i64 t = 0; t < steps;) {
-        // A run of steps without a new sequence in its middle; one step at a time where every state is wanted.
-        i64 end = to.states ? t + 1 : steps;
-        if (o.resets) {
-          if (o.startsAt(b, o.position(step + t)))
-            for (i64 n = 0; n < N; n++) store(hv + n * W, vf{});
-          for (i64 i = t + 1; i < end; i++)
-            if (o.startsAt(b, o.position(step + i))) end = i;
+      if (whole) (o.softplus ? readLine<true, true> : readLine<false, true>)(o, b, channel, LINE, step, steps, series);
+      else (o.softplus ? readLine<true, false> : readLine<false, false>)(o, b, channel, count, step, steps, series);
+      for (i64 i = 0; i < vectors; i++) {
+        const i64 v = line + i, d = first + v * W, lanes = c.lanes(v);
+        if (!shared) {
+          laneRows(mapB, o, b, d, lanes, step, steps, rowsB);
+          laneRows(mapC, o, b, d, lanes, step, steps, rowsC);
         }
-        advanceBlock(data, shared, limited, t, end);
-        if (to.states) {
-          const View& s = to.states;
-          float* at = (float*)s.data + b * s.stride[0] + o.position(step + t) * s.stride[1];
-          for (i64 l = 0; l < lanes; l++)
-            for (i64 n = 0; n < N; n++) at[(d + l) * s.stride[2] + n * s.stride[3]] = hv[n * W + l];
+        float* hv = c.h + v * N * W;
+        if (kept)
+          for (i64 n = 0; n < N; n++) storeUpTo<F32>(kept + n * to.chunkStates.stride[2] + i * W, load(hv + n * W), lanes);
+        const i64 at = i * BLOCK * W;
+        const BlockData data = {c.spectrum + v * N * W, hv, B, C, stepB, stepC, series.dt + at, series.dt + DU + at, series.dt + Y + at, N};
+        const bool limited = needsLimits(series.steepest[i], load(c.largest + v * W));
+        for (i64 t = 0; t < steps;) {
+          // A run of steps without a new sequence in its middle; one step at a time where every state is wanted.
+          i64 end = to.states ? t + 1 : steps;
+          if (o.resets) {
+            if (o.startsAt(b, o.position(step + t)))
+              for (i64 n = 0; n < N; n++) store(hv + n * W, vf{});
+            for (i64 i = t + 1; i < end; i++)
+              if (o.startsAt(b, o.position(step + i))) end = i;
+          }
+          advanceBlock(data, ahead, shared, limited, t, end);
+          if (to.states) {
+            const View& s = to.states;
+            float* at = (float*)s.data + b * s.stride[0] + o.position(step + t) * s.stride[1];
+            for (i64 l = 0; l < lanes; l++)
+              for (i64 n = 0; n < N; n++) at[(d + l) * s.stride[2] + n * s.stride[3]] = hv[n * W + l];
+          }
+          t = end;
         }
-        t = end;
       }
+      if (whole) (o.z ? writeLine<true, true> : writeLine<false, true>)(o, to.out, b, channel, LINE, step, steps, series);
+      else (o.z ? writeLine<true, false> : writeLine<false, false>)(o, to.out, b, channel, count, step, steps, series);
     }
-    writeBlock(o, to.out, c, step, steps);
     step += steps;
   }
   if (to.finalState)
@@ -314,7 +402,7 @@ void selectiveScan(const Args& args) {
                      o.B.stride[o.B.rank - 1] == 1 && o.C.stride[o.C.rank - 1] == 1;
   if (o.length == 1 && plain && !to.states && !to.chunkStates) return oneStep(args, o, to, initialState);
   // Few channels are spread over more, smaller tasks.
-  i64 width = withinGroups(o, VECTORS * W);
+  i64 width = withinGroups(o, TASK);
   while (width > W && o.batch * ((o.channels + width - 1) / width) < 2 * args.runtime->threads) width = withinGroups(o, width - W);
   const i64 tasks = (o.channels + width - 1) / width;
   args.parallel(o.batch * tasks, [&](i64 task, i32 thread) {

@@ -26,35 +26,11 @@ struct ScanOperands {
   }
 };
 
-/// `count` channels of a (B, L, D) operand at one position as floats, whole vectors of them: where they lie, or in `row`.
-static inline const float* readRow(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
-  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
-  if (v.dtype == FLOAT32 && count % W == 0) return (const float*)v.data + at;
-  for (i64 i = 0; i < count; i += W) store(row + i, loadAny(v, at + i, count - i));
-  return row;
-}
-/// Where to put whole vectors of floats for `count` channels: in place, or `row`, which writeRow then stores.
-static inline float* rowToWrite(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
-  return v.dtype == FLOAT32 && count % W == 0 ? (float*)v.data + b * v.stride[0] + p * v.stride[1] + first : row;
-}
-static inline void writeRow(const View& v, i64 b, i64 p, i64 first, i64 count, const float* row) {
-  if (v.dtype == FLOAT32 && count % W == 0) return;
-  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
-  for (i64 i = 0; i < count; i += W) storeAny(v, at + i, load(row + i), count - i);
-}
 /// Column n of rows [d, d + lanes) of a (D, N) operand, as a vector over channels.
 static inline vf columnAt(const View& v, i64 d, i64 lanes, i64 n) {
   vf x = {};
   for (i64 l = 0; l < lanes; l++) x[l] = elementAt(v, (d + l) * v.stride[0] + n * v.stride[1]);
   return x;
-}
-
-/// Asks for a row that will be read some steps from now: neighbouring steps lie pages apart, where
-/// hardware prefetchers do not follow.
-static inline void prefetchRow(const View& v, i64 b, i64 p, i64 first, i64 last) {
-  const i64 size = v.dtype == FLOAT32 ? 4 : 2;
-  const char* row = v.data + (b * v.stride[0] + p * v.stride[1]) * size;
-  for (const char* at = row + first * size; at < row + last * size; at += 64) __builtin_prefetch(at);
 }
 
 /// B or C. `fixed` maps are the same at every step, one row a channel; others have a row for each step and group.
@@ -135,23 +111,31 @@ static inline vf decay(vf x) {
 /// True if dt a needs limits for some |dt| up to `steepest` and |a| up to `largest`.
 static inline bool needsLimits(vf steepest, vf largest) { return any(~(vi)(steepest * largest <= splat(126.0f))); }
 
-/// log(1 + e^x) and its derivative, for less than the general functions: to float precision where the result is more
-/// than 1e-37.
+/// log(1 + e^x) for less than the general function: to float precision where the result is more than 1e-37. `small` becomes
+/// e^-|x|. Several vectors at once, since their chains of additions hide each other.
+template <int K>
+static inline void softplusEach(vf (&x)[K], vf (&small)[K]) {
+  // log(1 + e) / e on [0, 1], within 3e-8.
+  constexpr float coefficients[] = {-2.950517883e-2f, 7.822585215e-2f,  -1.366323702e-1f, 1.910600239e-1f,
+                                    -2.484298098e-1f, 3.331909663e-1f, -4.999949313e-1f, 9.999999699e-1f};
+  vf p[K];
+  for (int i = 0; i < K; i++) {
+    small[i] = exp2InRange(atLeast(vabs(x[i]) * -LOG2E, -126.0f));
+    p[i] = splat(5.232679477e-3f);
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; k++)
+    for (int i = 0; i < K; i++) p[i] = fma(p[i], small[i], splat(coefficients[k]));
+  for (int i = 0; i < K; i++) x[i] = fma(p[i], small[i], atLeast(x[i], 0.0f));
+}
+/// The same with its derivative.
 struct Softplus {
   vf value, slope;
 };
 static inline Softplus softplusWithSlope(vf x) {
-  const vf e = exp2InRange(atLeast(vabs(x) * -LOG2E, -126.0f));
-  // log(1 + e) / e on [0, 1], within 3e-8.
-  vf p = fma(e, splat(5.232679477e-3f), splat(-2.950517883e-2f));
-  p = fma(p, e, splat(7.822585215e-2f));
-  p = fma(p, e, splat(-1.366323702e-1f));
-  p = fma(p, e, splat(1.910600239e-1f));
-  p = fma(p, e, splat(-2.484298098e-1f));
-  p = fma(p, e, splat(3.331909663e-1f));
-  p = fma(p, e, splat(-4.999949313e-1f));
-  p = fma(p, e, splat(9.999999699e-1f));
-  return {fma(p, e, atLeast(x, 0.0f)), choose(x < vf{}, e, splat(1.0f)) / (1.0f + e)};
+  vf value[1] = {x}, small[1];
+  softplusEach(value, small);
+  return {value[0], choose(x < vf{}, small[0], splat(1.0f)) / (1.0f + small[0])};
 }
 /// z sigmoid(z).
 static inline vf gate(vf z) { return z / (1.0f + exp2Bounded(z * -LOG2E)); }

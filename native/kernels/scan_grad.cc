@@ -9,6 +9,30 @@ namespace MK_ISA {
 
 namespace {
 
+/// `count` channels of a (B, L, D) operand at one position as floats, whole vectors of them: where they lie, or in `row`.
+inline const float* readRow(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
+  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
+  if (v.dtype == FLOAT32 && count % W == 0) return (const float*)v.data + at;
+  for (i64 i = 0; i < count; i += W) store(row + i, loadAny(v, at + i, count - i));
+  return row;
+}
+/// Where to put whole vectors of floats for `count` channels: in place, or `row`, which writeRow then stores.
+inline float* rowToWrite(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
+  return v.dtype == FLOAT32 && count % W == 0 ? (float*)v.data + b * v.stride[0] + p * v.stride[1] + first : row;
+}
+inline void writeRow(const View& v, i64 b, i64 p, i64 first, i64 count, const float* row) {
+  if (v.dtype == FLOAT32 && count % W == 0) return;
+  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
+  for (i64 i = 0; i < count; i += W) storeAny(v, at + i, load(row + i), count - i);
+}
+/// Asks for a row that will be read some steps from now: neighbouring steps lie pages apart, where
+/// hardware prefetchers do not follow.
+inline void prefetchRow(const View& v, i64 b, i64 p, i64 first, i64 last) {
+  const i64 size = v.dtype == FLOAT32 ? 4 : 2;
+  const char* row = v.data + (b * v.stride[0] + p * v.stride[1]) * size;
+  for (const char* at = row + first * size; at < row + last * size; at += 64) __builtin_prefetch(at);
+}
+
 /// Vectors of channels a task at most.
 constexpr i64 VECTORS = 64 / W;
 /// Rows that are asked for ahead of their use.
