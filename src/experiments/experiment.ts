@@ -25,6 +25,8 @@ export interface Method {
   readonly seconds: number
   /** Only at these scales. Default: all. */
   readonly only?: readonly Scale[]
+  /** Most trainings of this method; what is compared with it then takes these seeds only. Default: the part's. */
+  readonly seeds?: number
 }
 
 /** What one unit (a training, or a timing) found out. */
@@ -113,6 +115,8 @@ export interface Part {
   readonly version: number
   /** Only at these scales. Default: all. */
   readonly only?: readonly Scale[]
+  /** Most trainings of each method, where one more costs too much. Default: as many as asked for. */
+  readonly seeds?: number
   /** Names of data sets in the registry; their sha256 belong to what decides a unit. */
   readonly data?: readonly string[]
   /** The 'sweep' size is by default the 'default' one. */

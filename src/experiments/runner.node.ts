@@ -118,7 +118,7 @@ export async function runExperiment(experiment: Experiment, options: RunOptions)
       .filter(([, method]) => runsAt(method, scale))
       .map(([name, method]) => {
         const stand = isNull ? part.standIns[name] : undefined
-        const plan = seeds.map((seed) =>
+        const plan = seeds.slice(0, method.seeds ?? part.seeds ?? seeds.length).map((seed) =>
           planUnit(experiment, part, {
             method: stand ?? name,
             sizes: sizesOf(part, scale),
@@ -287,7 +287,8 @@ function judgeCriterion(criterion: Criterion, methods: readonly MethodOutcome[])
     methods.find((method) => method.name === name)!.units.map(({ measured }) => itemsOf(measured, criterion, name))
   const own = scoresOf(criterion.method)
   const other = criterion.minus === undefined ? null : scoresOf(criterion.minus)
-  const scores = own.map((items, s) => items.map((value, i) => (other ? value - other[s][i] : value)))
+  const pairs = own.slice(0, other?.length ?? own.length)
+  const scores = pairs.map((items, s) => items.map((value, i) => (other ? value - other[s][i] : value)))
   const interval = bootstrapInterval(scores)
   const perSeed = scores.map((items) => items.reduce((sum, value) => sum + value, 0) / items.length)
   return { criterion, interval, perSeed, state: judge(interval, criterion) }

@@ -91,6 +91,7 @@ export const textPart: Part = {
       grid: [],
       seconds: 240,
       only: ['full'],
+      seeds: 1,
     },
   },
   standIns: { mamba: 'lti' },

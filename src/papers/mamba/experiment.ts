@@ -2,8 +2,10 @@
 // selectively and recall far beyond the length it was trained on, and makes it as good as a Transformer on text, at a
 // time per token that does not grow with the context.
 import type { Experiment } from '../../experiments/experiment.js'
+import { audioPart } from './experiment-audio.js'
 import { copyingPart } from './experiment-copying.js'
 import { decodingPart } from './experiment-decoding.js'
+import { dnaPart } from './experiment-dna.js'
 import { inductionPart } from './experiment-induction.js'
 import { textPart } from './experiment-text.js'
 
@@ -16,6 +18,7 @@ export const experiment: Experiment = {
     'Sizes are those of two processor cores: models of 20 thousand to half a million parameters, lengths of 64 to 16,384, minutes of training; the paper trains up to 2.8 billion parameters on 300 billion tokens.',
     'The time-invariant baseline is the same gated block with learned constants for step size, B and C (the paper’s S4 in the Mamba block, with S4D’s real spectrum); a few more states give it at least as many parameters.',
     'Learning rates were tuned with the same grid and effort for every method (results/mamba-sweep.md).',
+    'DNA and sound are trained once for each method, since a training takes minutes; what they show is provisional.',
   ],
-  parts: [copyingPart, inductionPart, textPart, decodingPart],
+  parts: [copyingPart, inductionPart, textPart, decodingPart, dnaPart, audioPart],
 }
