@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { SMTPServerOptions } from 'smtp-server'
 import { TestSmtpServer } from '../../test/smtpServer.js'
 
 const bin = fileURLToPath(new URL('../../../bin/mambakit.mjs', import.meta.url))
+/** A key and a certificate of this machine's name, for tests alone. */
+const tls = fileURLToPath(new URL('../../../test/tls', import.meta.url))
 
 describe('papers and mail on the command line', () => {
   let folder = ''
@@ -16,9 +20,13 @@ describe('papers and mail on the command line', () => {
   })
   after(() => rm(folder, { recursive: true }))
 
-  const mambakit = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
+  const mambakit = (...args: string[]) => mambakitWith({}, ...args)
+  const mambakitWith = (
+    variables: NodeJS.ProcessEnv,
+    ...args: string[]
+  ): Promise<{ code: number; stdout: string; stderr: string }> =>
     new Promise((done) => {
-      const env = { ...process.env, NO_COLOR: '1', XDG_DATA_HOME: folder, MAMBAKIT_SMTP: '' }
+      const env = { ...process.env, NO_COLOR: '1', XDG_DATA_HOME: folder, MAMBAKIT_SMTP: '', ...variables }
       execFile(process.execPath, [bin, ...args], { env }, (error, stdout, stderr) =>
         done({ code: Number(error?.code ?? 0), stdout, stderr }),
       )
@@ -40,6 +48,39 @@ describe('papers and mail on the command line', () => {
     assert.equal(mail.headers.get('from'), 'papers@x.org')
     assert.match(mail.text, /My own paper[\s\S]*https:\/\/example\.org\/mine[\s\S]*Nemotron Elastic/)
     assert.match(mail.raw, /Content-Type: text\/html/)
+  })
+
+  test('a password and mail go encrypted, to a server whose certificate is trusted', async () => {
+    const accounts: string[] = []
+    const [key, cert] = ['key', 'cert'].map((part) => join(tls, `localhost.${part}.pem`))
+    const encrypted: SMTPServerOptions = {
+      key: readFileSync(key),
+      cert: readFileSync(cert),
+      authOptional: false,
+      onAuth({ username, password }, { secure }, done) {
+        accounts.push(`${username} ${password} ${secure ? 'encrypted' : 'in the open'}`)
+        done(null, { user: username })
+      },
+    }
+    const trusted = { NODE_EXTRA_CA_CERTS: cert }
+    const servers: Record<string, SMTPServerOptions> = {
+      smtps: { ...encrypted, secure: true },
+      smtp: { ...encrypted, disabledCommands: [] },
+    }
+    for (const [protocol, options] of Object.entries(servers)) {
+      await using server = await TestSmtpServer.start({ options })
+      const digest = ['digest', '--to', 'me@x.org', '--most', '1', '--smtp']
+      const smtp = `${protocol}://me:p%40ss@127.0.0.1:${server.port}`
+      const refused = await mambakit(...digest, smtp)
+      assert.deepEqual([refused.code, server.taken.length, accounts], [1, 0, []])
+      assert.match(
+        refused.stderr,
+        /^mambakit: SMTP server 127\.0\.0\.1:\d+: no secure connection \([^\n]+\); check the host name, or set NODE_EXTRA_CA_CERTS to its certificate\n$/,
+      )
+      const sent = await mambakitWith(trusted, ...digest, smtp)
+      assert.deepEqual([sent.code, sent.stderr, server.to('me@x.org').length], [0, '', 1])
+      assert.deepEqual(accounts.splice(0), ['me p@ss encrypted'])
+    }
   })
 
   test('what cannot be mailed is one line that says what to do', async () => {
