@@ -1,5 +1,6 @@
 // The public surface of mambakit. What is not exported here is internal.
 export { loadModel } from '#load'
+export { convertModel, saveModel } from '#save'
 export { train } from '#train'
 export type { DeviceChoice } from './backend/open.js'
 export {
@@ -26,6 +27,7 @@ export { useDevice } from './pipeline/device.js'
 export { type GeneratedText, type GenerateTextOptions, LanguageModel } from './pipeline/language-model.js'
 export type { LoadModelOptions } from './pipeline/load.js'
 export { type PipelineOptions, pipeline, type TextGenerationPipeline } from './pipeline/pipeline.js'
+export type { ConvertModelOptions, SavedModel, SaveModelOptions } from './pipeline/save.node.js'
 export { type TextOptions, type TextPiece, TextSession } from './pipeline/session.js'
 export { SequenceState, StateError } from './pipeline/state.js'
 export type { LanguageModelTraining, RunEvent, TrainingRun } from './pipeline/train.node.js'

@@ -17,6 +17,7 @@ const usualEnds = ['<|endoftext|>', '</s>', '<|end_of_text|>', '[SEP]']
  * Throws DataError where the JSON is not a tokenizer that can be read.
  */
 export async function readTokenizer(json: unknown, config: Json, file: string): Promise<Tokenizer> {
+  const vocabSize = vocabularySize(json, file)
   const { Tokenizer: Reader } = await import('@huggingface/tokenizers')
   let inner: HuggingFaceTokenizer
   try {
@@ -24,18 +25,14 @@ export async function readTokenizer(json: unknown, config: Json, file: string): 
   } catch (error) {
     throw new DataError(file, `expected a tokenizer.json of Hugging Face (${(error as Error).message})`)
   }
-  const vocabulary = inner.get_vocab(true)
-  let vocabSize = 0
-  for (const id of vocabulary.values()) {
-    if (!Number.isSafeInteger(id) || id < 0 || id >= 1 << 24)
-      throw new DataError(file, `expected ids from 0 to ${(1 << 24) - 1}, got ${id}`)
-    vocabSize = Math.max(vocabSize, id + 1)
-  }
-  if (vocabSize === 0) throw new DataError(file, 'its vocabulary is empty')
-  const decode = (tokens: number[]) =>
-    inner.decode(tokens, { skip_special_tokens: true, clean_up_tokenization_spaces: false })
+  const options = { skip_special_tokens: true, clean_up_tokenization_spaces: false }
+  const decode = (tokens: number[]) => (tokens.length === 0 ? '' : inner.decode(tokens, options))
   return {
     vocabSize,
+    get files() {
+      const special = Object.keys(config).length > 0 && { [tokenizerFiles.config]: JSON.stringify(config, null, 2) }
+      return { [tokenizerFiles.tokenizer]: JSON.stringify(json), ...special }
+    },
     endOfText: endOfText(inner, config),
     encode: (text) => Int32Array.from(inner.encode(text).ids),
     decode: (tokens) => decode(Array.from(tokens)),
@@ -43,9 +40,31 @@ export async function readTokenizer(json: unknown, config: Json, file: string): 
   }
 }
 
+const mostTokens = 1 << 24
+
+/** One more than the largest id: of the model's table (ids by token, or tokens in order) and of the added tokens. */
+function vocabularySize(json: unknown, file: string): number {
+  const { model, added_tokens: added } = fields(json)
+  const { vocab } = fields(model)
+  const addedIds = Array.isArray(added) ? added.map((token) => fields(token).id) : []
+  const ids = [...addedIds, ...(Array.isArray(vocab) ? [vocab.length - 1] : Object.values(fields(vocab)))]
+  if (ids.length === 0) throw new DataError(file, 'expected a tokenizer.json of Hugging Face, with a vocabulary')
+  let size = 0
+  for (const id of ids) {
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= mostTokens)
+      throw new DataError(file, `expected ids from 0 to ${mostTokens - 1}, got ${JSON.stringify(id) ?? 'none'}`)
+    size = Math.max(size, (id as number) + 1)
+  }
+  return size
+}
+
+function fields(value: unknown): Json {
+  return typeof value === 'object' && value !== null ? (value as Json) : {}
+}
+
 function endOfText(inner: HuggingFaceTokenizer, config: Json): number | null {
   const named = config.eos_token
-  const content = typeof named === 'object' && named !== null ? (named as Json).content : named
+  const content = typeof named === 'string' ? named : fields(named).content
   for (const token of [content, ...usualEnds]) {
     const id = typeof token === 'string' ? inner.token_to_id(token) : undefined
     if (id !== undefined) return id

@@ -12,6 +12,8 @@ export interface Tokenizer {
   readonly vocabSize: number
   /** The token that stands between two texts and ends a generated one; it decodes to nothing. */
   readonly endOfText: number | null
+  /** The files that say what it is, by name, where it has any: they are saved beside a model. */
+  readonly files?: Readonly<Record<string, string>>
   encode(text: string): Int32Array
   decode(tokens: ArrayLike<number>): string
   decoder(): StreamDecoder

@@ -114,7 +114,11 @@ export function matchParameters(module: Module, reader: CheckpointReader): Map<P
 }
 
 /** Throws CheckpointError where a shared parameter is stored twice with different values. */
-async function checkShared(reader: CheckpointReader, names: readonly string[], [left, right]: Staging): Promise<void> {
+export async function checkShared(
+  reader: CheckpointReader,
+  names: readonly string[],
+  [left, right]: Staging = stagingFor(storedBytes(reader.tensors.get(names[0])!)),
+): Promise<void> {
   const first = reader.tensors.get(names[0])!
   for (const name of names.slice(1)) {
     const second = reader.tensors.get(name)!

@@ -94,8 +94,9 @@ function joined(index: ShardIndex, file: string, shards: ReadonlyMap<string, Che
   }
   return {
     tensors,
-    read: (tensor: string) => shardOf(tensor).read(tensor),
-    readInto: (tensor: string, offset: number, target: Uint8Array) => shardOf(tensor).readInto(tensor, offset, target),
+    read: async (tensor: string) => shardOf(tensor).read(tensor),
+    readInto: async (tensor: string, offset: number, target: Uint8Array) =>
+      shardOf(tensor).readInto(tensor, offset, target),
   }
 }
 

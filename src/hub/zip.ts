@@ -45,6 +45,7 @@ export async function readZipDirectory(ranges: Ranges): Promise<ReadonlyMap<stri
   if (length > maxDirectoryBytes) throw fail('zip', `the zip directory takes ${length} bytes; this is no checkpoint`)
   const directory = await at(begin, length, 'the zip directory')
   const entries = new Map<string, ZipEntry>()
+  const extents: Extent[] = []
   let position = 0
   for (let i = 0; i < count; i++) {
     if (position + sizes.central > length || directory.getUint32(position, true) !== signatures.central)
@@ -66,8 +67,9 @@ export async function readZipDirectory(ranges: Ranges): Promise<ReadonlyMap<stri
         `entry ${quoted(record.name)} would end at byte ${dataEnd}, beyond the data's ${begin} bytes`,
       )
     entries.set(record.name, { begin: dataBegin, end: dataEnd })
+    extents.push({ name: record.name, begin: record.header, end: dataEnd })
   }
-  refuseOverlaps(entries, fail)
+  refuseOverlaps(extents, fail)
   return entries
 }
 
@@ -154,10 +156,16 @@ function number64(view: DataView, position: number, fail: Fail): number {
   return value
 }
 
-function refuseOverlaps(entries: ReadonlyMap<string, ZipEntry>, fail: Fail): void {
-  const sorted = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
+/** An entry with its header. */
+interface Extent extends ZipEntry {
+  readonly name: string
+}
+
+function refuseOverlaps(extents: readonly Extent[], fail: Fail): void {
+  const sorted = [...extents].sort((a, b) => a.begin - b.begin || a.end - b.end)
   for (let i = 1; i < sorted.length; i++) {
-    const [[before, { end }], [name, { begin }]] = [sorted[i - 1], sorted[i]]
-    if (begin < end) throw fail('zip-range', `entry ${quoted(name)} begins inside the data of ${quoted(before)}`)
+    const [before, { name, begin }] = [sorted[i - 1], sorted[i]]
+    if (begin < before.end)
+      throw fail('zip-range', `entry ${quoted(name)} begins inside the data of ${quoted(before.name)}`)
   }
 }

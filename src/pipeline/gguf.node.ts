@@ -11,22 +11,20 @@ import { loadModule } from '../hub/module-state.js'
 import { openCheckpoint } from '../hub/open.node.js'
 import { MambaLM } from '../models/mamba-lm.js'
 import { configOf, type Json, noTokenizer, parseConfigText, tokenizerInConfig } from './load.js'
-import { locateModel, readConfig } from './load.node.js'
+import { type LocateOptions, locateModel, readConfig } from './load.node.js'
 
-export interface GgufOptions {
+export interface GgufOptions extends LocateOptions {
   /** Of the embedding and the large projections; the rest is float32. Default 'f32'. */
   dtype?: 'f32' | 'q8_0'
   /** Where the weights pass through. */
   backend: Backend
-  /** Told of tensors that had to be narrowed. */
-  announce?: (message: string) => void
 }
 
 /** Writes a model (a folder, a run folder or a file of weights) to `out`, and returns the size of the file in bytes. */
 export async function convertToGguf(path: string, out: string, options: GgufOptions): Promise<number> {
   const { dtype = 'f32', backend, announce } = options
   const type = dtype.toUpperCase() as GgufType
-  const files = await locateModel(path)
+  const files = await locateModel(path, options)
   const json = await readConfig(files.config)
   const model = new MambaLM(configOf(json, files.config))
   const vocabulary = await vocabularyIn(files.folder, json, model.config.vocabSize)

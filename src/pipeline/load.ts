@@ -23,6 +23,8 @@ export interface LoadModelOptions {
   announce?: (message: string) => void
   /** Ends a download. */
   signal?: AbortSignal
+  /** Watches a download. */
+  onProgress?: (progress: { readonly file: string; readonly done: number; readonly total: number | null }) => void
 }
 
 export type Json = Readonly<Record<string, unknown>>

@@ -1,16 +1,20 @@
-// From what a user names as a model to its configuration: a preset's name, or a config.json.
+// From what a user names as a model to its configuration: a preset's name, a config.json, or a model.
+import { stat } from 'node:fs/promises'
 import { MambakitError } from '../errors.js'
 import { languageModels } from '../models/catalogue.js'
-import { type MambaLMConfig, parseMambaConfig } from '../models/mamba-config.js'
-import { readConfig } from './load.node.js'
+import type { MambaLMConfig } from '../models/mamba-config.js'
+import { configOf } from './load.js'
+import { locateConfig, readConfig } from './load.node.js'
 
-/** The configuration that a preset's name or a config.json stands for. Throws a MambakitError that lists the presets. */
+/** The configuration that a preset's name, a config.json, a model's folder or a hub id stands for. Throws a MambakitError that lists the presets. */
 export async function languageModelConfig(name: string): Promise<MambaLMConfig> {
   const preset = languageModels[name]
   if (preset) return preset.config
-  if (!name.endsWith('.json'))
+  // A name without any mark of a path or hub id was meant for a preset.
+  if (!/[/.]/.test(name) && !(await stat(name).catch(() => null)))
     throw new MambakitError(
-      `no model is called '${name}'; give a config.json, or one of ${Object.keys(languageModels).join(', ')}`,
+      `no model is called '${name}'; give a config.json, a model's folder or hub id, or one of ${Object.keys(languageModels).join(', ')}`,
     )
-  return parseMambaConfig(await readConfig(name))
+  const file = await locateConfig(name)
+  return configOf(await readConfig(file), file)
 }

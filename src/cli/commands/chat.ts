@@ -6,12 +6,12 @@ import { MambakitError } from '../../errors.js'
 import type { LanguageModel } from '../../pipeline/language-model.js'
 import type { TextSession } from '../../pipeline/session.js'
 import type { CliCommand } from '../command.js'
-import { useChosenDevice } from '../device.js'
 import { explainError } from '../errors.js'
 import { standardInputLines } from '../input.js'
+import { addModelArgument, loadChosenModel, type ModelOptions } from '../model.js'
 import { addSamplingOptions, type SamplingCliOptions } from '../sampling.js'
 
-interface ChatCliOptions extends SamplingCliOptions {
+interface ChatCliOptions extends SamplingCliOptions, ModelOptions {
   system: string
   user: string
   assistant: string
@@ -32,16 +32,13 @@ export const chat: CliCommand = {
     ['mambakit chat runs/notes --load talk.state', 'go on with a conversation that /save kept'],
   ],
   configure(command, globals) {
-    command
-      .argument('<model>', 'a run folder, a folder with config.json and model.safetensors, or a .safetensors file')
+    addModelArgument(command)
       .option('--system <text>', 'what stands before the conversation', '')
       .option('--user <name>', 'your name in the text that the model reads', 'User')
       .option('--assistant <name>', 'its name', 'Assistant')
       .option('--load <file>', 'go on with a conversation that /save kept')
     addSamplingOptions(command, { maxTokens: 512 }).action(async (path: string, options: ChatCliOptions) => {
-      const { loadModel } = await import('../../pipeline/load.node.js')
-      const backend = await useChosenDevice(globals())
-      const model = await loadModel(path, { backend, announce: (line) => note(`mambakit: ${line}`) })
+      const { model } = await loadChosenModel(path, globals(), options)
       const conversation = new Conversation(model, options)
       if (options.load !== undefined) await conversation.load(options.load)
       await converse(conversation)

@@ -1,8 +1,8 @@
 // `mambakit eval MODEL`: measures a language model on text.
 import { type CliCommand, integerOption } from '../command.js'
-import { useChosenDevice } from '../device.js'
+import { addModelArgument, loadChosenModel, type ModelOptions } from '../model.js'
 
-interface EvalOptions {
+interface EvalOptions extends ModelOptions {
   data: string[]
   field: string
   length: number
@@ -19,8 +19,7 @@ export const evaluate: CliCommand = {
     ['mambakit eval runs/notes --data test/ --json', 'the same for programs'],
   ],
   configure(command, globals) {
-    command
-      .argument('<model>', 'a run folder, a folder with config.json and model.safetensors, or a .safetensors file')
+    addModelArgument(command)
       .requiredOption('--data <path...>', 'text files, folders, or .jsonl files; all of it is measured')
       .option('--field <name>', 'field of a JSON-lines record that holds its text', 'text')
       .option('--length <n>', 'tokens a window', integerOption('--length', 1), 1024)
@@ -28,23 +27,31 @@ export const evaluate: CliCommand = {
       .option('--tokens <n>', 'tokens to measure on at most', integerOption('--tokens', 1))
       .option('--json', 'print JSON', false)
       .action(async (path: string, options: EvalOptions) => {
-        const [{ loadModel }, { openTextFiles }, { meanLoss }] = await Promise.all([
-          import('../../pipeline/load.node.js'),
+        const [{ openTextFiles }, { tokenize }, { meanLoss }] = await Promise.all([
           import('../../data/text.node.js'),
+          import('../../data/tokenized.js'),
           import('../../tasks/language-modeling.js'),
         ])
         const text = await openTextFiles(options.data, { field: options.field, heldOutFraction: 0 })
         try {
-          const backend = await useChosenDevice(globals())
-          const { model } = await loadModel(path, { backend })
+          const { model, tokenizer } = (await loadChosenModel(path, globals(), options)).model
+          const source = await tokenize(text.train, tokenizer)
           const { length, batch, tokens: evaluationTokens } = options
-          const nats = await meanLoss(model, text.train, { length, batch, evaluationTokens })
-          const tokens = Math.min(text.train.length - 1, evaluationTokens ?? Number.POSITIVE_INFINITY)
-          const result = { tokens, lossNats: nats, bitsPerToken: nats / Math.LN2, perplexity: Math.exp(nats) }
+          const nats = await meanLoss(model, source, { length, batch, evaluationTokens })
+          const tokens = Math.min(source.length - 1, evaluationTokens ?? Number.POSITIVE_INFINITY)
+          // Of the text that was measured, by the bytes that a token has on average.
+          const bitsPerByte = ((nats / Math.LN2) * source.length) / text.train.length
+          const result = {
+            tokens,
+            lossNats: nats,
+            bitsPerToken: nats / Math.LN2,
+            perplexity: Math.exp(nats),
+            bitsPerByte,
+          }
           if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`)
           else
             process.stdout.write(
-              `${result.bitsPerToken.toFixed(4)} bits per token (loss ${nats.toFixed(4)} nats, perplexity ${result.perplexity.toFixed(3)}) over ${tokens.toLocaleString('en')} tokens\n`,
+              `${result.bitsPerToken.toFixed(4)} bits per token (loss ${nats.toFixed(4)} nats, perplexity ${result.perplexity.toFixed(3)}; ${bitsPerByte.toFixed(4)} bits per byte) over ${tokens.toLocaleString('en')} tokens\n`,
             )
         } finally {
           await text.close()

@@ -5,12 +5,12 @@ import type { LanguageModel } from '../../pipeline/language-model.js'
 import type { TextOptions, TextSession } from '../../pipeline/session.js'
 import type { CliCommand } from '../command.js'
 import { integerOption, UsageError } from '../command.js'
-import { useChosenDevice } from '../device.js'
 import { readText } from '../input.js'
 import { catchInterrupt } from '../interrupt.js'
+import { addModelArgument, loadChosenModel, type ModelOptions } from '../model.js'
 import { addSamplingOptions, collect, type SamplingCliOptions } from '../sampling.js'
 
-interface GenerateCliOptions extends SamplingCliOptions {
+interface GenerateCliOptions extends SamplingCliOptions, ModelOptions {
   prompt?: string[]
   promptFile?: string[]
   stop?: string[]
@@ -33,8 +33,7 @@ export const generate: CliCommand = {
     ['mambakit generate runs/notes --load-state book.state --prompt "And"', '... and go on from there at once'],
   ],
   configure(command, globals) {
-    command
-      .argument('<model>', 'a run folder, a folder with config.json and model.safetensors, or a .safetensors file')
+    addModelArgument(command)
       .option('--prompt <text>', 'what to continue; - reads standard input; again for several', collect)
       .option('--prompt-file <path>', 'a file with what to continue; again for several', collect)
     addSamplingOptions(command, { maxTokens: 256 })
@@ -54,12 +53,7 @@ export const generate: CliCommand = {
         const prompts = await readPrompts(options)
         if (prompts.length > 1 && saveState !== undefined)
           throw new UsageError(`--save-state: expected one prompt, got ${prompts.length}; a state is that of one text`)
-        const { loadModel } = await import('../../pipeline/load.node.js')
-        const backend = await useChosenDevice(globals())
-        const model = await loadModel(path, {
-          backend,
-          announce: (line) => process.stderr.write(`mambakit: ${line}\n`),
-        })
+        const { model, backend } = await loadChosenModel(path, globals(), options)
         const state = loadState === undefined ? undefined : await model.loadState(loadState)
         using interrupt = catchInterrupt('stopped')
         const given = { ...options, stop, signal: interrupt.signal }

@@ -5,6 +5,7 @@ import { chat } from './chat.js'
 import { convert } from './convert.js'
 import { digest } from './digest.js'
 import { doctor } from './doctor.js'
+import { download } from './download.js'
 import { evaluate } from './eval.js'
 import { generate } from './generate.js'
 import { info } from './info.js'
@@ -21,6 +22,7 @@ export const commands: readonly CliCommand[] = [
   convert,
   evaluate,
   info,
+  download,
   run,
   papers,
   reproduce,

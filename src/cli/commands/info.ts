@@ -11,7 +11,7 @@ export const info: CliCommand = {
   ],
   configure(command) {
     command
-      .argument('<model>', 'a preset or a config.json')
+      .argument('<model>', 'a preset, a config.json, a folder with one, or a hub id')
       .option('--batch <n>', 'sequences', integerOption('--batch', 1), 1)
       .option('--length <n>', 'tokens a sequence', integerOption('--length', 1), 1024)
       .option('--json', 'print JSON', false)
