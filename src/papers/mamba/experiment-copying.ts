@@ -22,6 +22,7 @@ async function measure({ method, sizes, settings, seed, backend, train, progress
     schedule: 'constant',
     learningRate: settings.learningRate,
     warmup: Math.min(50, sizes.steps),
+    betas: [0.9, 0.95],
     weightDecay: 0,
     clipNorm: 1,
     evaluateEvery: sizes.evaluateEvery,
@@ -45,7 +46,7 @@ async function measure({ method, sizes, settings, seed, backend, train, progress
 export const copyingPart: Part = {
   name: 'selective-copying',
   title: 'Selective copying',
-  version: 1,
+  version: 2,
   sizes: {
     quick: { length: 24, dataTokens: 4, steps: 60, early: 30, evaluateEvery: 30, testSequences: 100 },
     default: { length: 64, dataTokens: 8, steps: 4000, early: 1500, evaluateEvery: 250, testSequences: 2000 },

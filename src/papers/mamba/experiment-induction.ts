@@ -30,6 +30,7 @@ async function measure({ method, sizes, settings, seed, backend, train, progress
     schedule: 'constant',
     learningRate: settings.learningRate,
     warmup: Math.min(50, sizes.steps),
+    betas: [0.9, 0.95],
     weightDecay: 0,
     clipNorm: 1,
     evaluateEvery: sizes.evaluateEvery,
@@ -72,7 +73,7 @@ const percent = { factor: 100, unit: '%', digits: 1 } as const
 export const inductionPart: Part = {
   name: 'induction-heads',
   title: 'Induction heads',
-  version: 1,
+  version: 2,
   sizes: {
     quick: { steps: 40, evaluateEvery: 20, longest: 512, testSequences: 16 },
     default: { steps: 10_000, evaluateEvery: 250, longest: 16_384, testSequences: 256 },
