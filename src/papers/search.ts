@@ -21,6 +21,8 @@ export class SearchIndex {
   readonly #postings = new Map<string, number[]>()
   /** The words in order; stale after adding. */
   #words: string[] | null = null
+  /** What the words of the last query scored: one types at the end, and the words before stay. */
+  #lastScores = new Map<string, Float32Array>()
   #size = 0
   readonly #fuzzy = new uFuzzy({ intraMode: 1, intraIns: 1, intraSub: 1, intraTrn: 1, intraDel: 1, interLft: 2 })
 
@@ -42,6 +44,7 @@ export class SearchIndex {
       else this.#postings.set(word, [posting])
     }
     this.#words = null
+    this.#lastScores.clear()
   }
 
   /** Numbers of the entries that match, best first, the order of adding among equals. An empty query matches all. */
@@ -49,9 +52,10 @@ export class SearchIndex {
     const queried = [...new Set(wordsOf(query))]
     if (queried.length === 0) return Array.from({ length: this.#size }, (_, number) => number)
     const total = new Float32Array(this.#size)
+    const scores = new Map(queried.map((word) => [word, this.#lastScores.get(word) ?? this.#scores(word)]))
+    this.#lastScores = scores
     let matching: number[] | undefined
-    for (const word of queried) {
-      const score = this.#scores(word)
+    for (const score of scores.values()) {
       const kept: number[] = []
       const candidates = matching?.length ?? this.#size
       for (let i = 0; i < candidates; i++) {
