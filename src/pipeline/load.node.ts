@@ -16,9 +16,9 @@ import {
   type Json,
   type LoadModelOptions,
   noTokenizer,
+  ownTokenizer,
   parseConfigText,
   tokenizerIn,
-  tokenizerInConfig,
 } from './load.js'
 
 /** Reads a config.json. Throws a MambakitError that names the file. */
@@ -103,7 +103,7 @@ async function findTokenizer(json: Json, files: ModelFiles, options: LoadModelOp
   const { tokenizer: chosen } = options
   if (typeof chosen === 'object') return chosen
   if (chosen !== undefined) return loadTokenizer(chosen, options)
-  const own = tokenizerInConfig(json) ?? (await tokenizerOnDisk(files.folder))
+  const own = await ownTokenizer(json, () => tokenizerOnDisk(files.folder))
   if (own) return own
   if (!gptNeoxTokenizer.vocabSizes.includes(configOf(json, files.config).vocabSize)) throw noTokenizer(files.folder)
   const { id } = gptNeoxTokenizer

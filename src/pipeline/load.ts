@@ -72,10 +72,16 @@ function checkVocabulary(tokenizer: Tokenizer, rows: number, configName: string)
     )
 }
 
-/** The tokenizer that config.json itself settles: bytes, for our own models. */
+/** The tokenizer that config.json itself settles: bytes, for our own models and for a vocabulary of 256. */
 export function tokenizerInConfig(json: Json): Tokenizer | null {
   const name = json.tokenizer ?? (json.vocab_size === byteTokenizer.vocabSize ? 'bytes' : undefined)
   return name === 'bytes' ? byteTokenizer : null
+}
+
+/** A model's own tokenizer: the one that config.json names, else the one beside it, else bytes where they fit. */
+export async function ownTokenizer(json: Json, beside: () => Promise<Tokenizer | null>): Promise<Tokenizer | null> {
+  const settled = tokenizerInConfig(json)
+  return json.tokenizer !== undefined && settled ? settled : ((await beside()) ?? settled)
 }
 
 /** Whose tokenizer the checkpoints of state-spaces use; their own folders hold none. */

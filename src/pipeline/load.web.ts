@@ -11,9 +11,9 @@ import {
   type Json,
   type LoadModelOptions,
   noTokenizer,
+  ownTokenizer,
   parseConfigText,
   tokenizerIn,
-  tokenizerInConfig,
 } from './load.js'
 
 /** A file of a folder, or null where there is none. */
@@ -49,11 +49,10 @@ async function findTokenizer(json: Json, folder: string, options: LoadModelOptio
   const { tokenizer: chosen } = options
   if (typeof chosen === 'object') return chosen
   if (chosen === 'bytes') return byteTokenizer
-  const own = chosen === undefined ? tokenizerInConfig(json) : null
-  if (own) return own
   const place = chosen === undefined || chosen.endsWith('/') ? (chosen ?? folder) : `${chosen}/`
   const file = get(place, options.signal)
-  const found = await tokenizerIn(place, async (name) => (await file(name))?.text() ?? null)
+  const there = () => tokenizerIn(place, async (name) => (await file(name))?.text() ?? null)
+  const found = await (chosen === undefined ? ownTokenizer(json, there) : there())
   if (!found) throw noTokenizer(place)
   return found
 }
