@@ -1,5 +1,6 @@
 // A language model from its config.json, its weights and its tokenizer, wherever these come from.
 import type { Backend } from '../backend/types.js'
+import { baseTokenizer } from '../data/bases.js'
 import { readTokenizer, tokenizerFiles } from '../data/hf-tokenizer.js'
 import { byteTokenizer, type Tokenizer } from '../data/tokenizer.js'
 import { MambakitError } from '../errors.js'
@@ -72,10 +73,12 @@ function checkVocabulary(tokenizer: Tokenizer, rows: number, configName: string)
     )
 }
 
-/** The tokenizer that config.json itself settles: bytes, for our own models and for a vocabulary of 256. */
+/** The tokenizer that config.json itself settles: bytes or bases of our own models, bytes for a vocabulary of 256. */
 export function tokenizerInConfig(json: Json): Tokenizer | null {
   const name = json.tokenizer ?? (json.vocab_size === byteTokenizer.vocabSize ? 'bytes' : undefined)
-  return name === 'bytes' ? byteTokenizer : null
+  if (name === 'mulaw')
+    throw new MambakitError('this model continues sound (8-bit mu-law samples), not text; `mambakit eval` measures it')
+  return name === 'bytes' ? byteTokenizer : name === 'bases' ? baseTokenizer : null
 }
 
 /** A model's own tokenizer: the one that config.json names, else the one beside it, else bytes where they fit. */

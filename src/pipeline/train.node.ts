@@ -1,22 +1,22 @@
 // Training on the user's own files by one call: data, model, trainer and run folder put together. Node only.
 import type { Backend } from '../backend/types.js'
-import { openTextFiles } from '../data/text.node.js'
+import { openTokenFiles, type TokenKind } from '../data/tokens.node.js'
 import { MambakitError } from '../errors.js'
-import { toOfficialConfig } from '../models/mamba-config.js'
-import { MambaLM } from '../models/mamba-lm.js'
 import { LanguageModeling } from '../tasks/language-modeling.js'
 import { defaultBackend } from '../tensor/index.js'
 import { RunFolder } from '../train/run-folder.node.js'
 import { Trainer, type TrainerOptions, type TrainingEvent } from '../train/trainer.js'
-import { languageModelConfig } from './presets.node.js'
+import { sequenceModel } from './sequence-models.node.js'
 
 export interface LanguageModelTraining extends Omit<TrainerOptions, 'steps' | 'learningRate'> {
-  /** Text files, folders or .jsonl files. */
+  /** Text files, folders or .jsonl files; FASTA or WAV files for other tokens. */
   data: string | readonly string[]
   /** Text to measure on. Default: the last 10 % of the data. */
   heldOut?: readonly string[]
   /** Field of a JSON-lines record that holds its text. Default 'text'. */
   field?: string
+  /** 'bases' (one token a base of DNA), 'mulaw' (one a sample of sound), or 'bytes' of text. Default 'bytes'. */
+  tokens?: TokenKind
   /** A preset's name or a config.json. Default 'mamba-small'. */
   model?: string
   /** Where checkpoints and the log go. */
@@ -76,16 +76,16 @@ async function* trainLanguageModel(
     data,
     heldOut,
     field,
+    tokens: kind = 'bytes',
     model: modelName = 'mamba-small',
     out,
     resume = false,
     backend = defaultBackend(),
   } = options
   const { batch = 8, length = 256, evaluationTokens = 262_144, steps = 1000, learningRate = 0.003, seed = 0 } = options
-  const config = await languageModelConfig(modelName)
-  const text = await openTextFiles([data].flat() as string[], { heldOut, field })
+  const { model, config } = await sequenceModel(modelName, kind)
+  const text = await openTokenFiles(kind, [data].flat() as string[], { heldOut, field })
   let trainer: Trainer<never> | null = null
-  let model: MambaLM | null = null
   try {
     // What decides the numbers of a run, and so must be the same when it is resumed.
     const decisive = {
@@ -104,11 +104,11 @@ async function* trainLanguageModel(
       seed,
     }
     const folder = await RunFolder.open(out, {
-      config: { ...toOfficialConfig(config), tokenizer: 'bytes' },
+      config,
       settings: { ...decisive, batch, length, trainingTokens: text.train.length },
       resume,
     })
-    model = new MambaLM(config).initialize({ seed, backend })
+    model.initialize({ seed, backend })
     const modeling = new LanguageModeling(model, text, { length, batch, seed, evaluationTokens })
     const cadence = {
       evaluateEvery: options.evaluateEvery,
@@ -130,7 +130,7 @@ async function* trainLanguageModel(
     yield* trainer.run()
   } finally {
     trainer?.dispose()
-    model?.dispose()
+    model.dispose()
     await text.close()
   }
 }

@@ -9,10 +9,15 @@ import { progressBar } from '../progress.js'
 /** Of `Trainer`; written out, so that asking for help loads no trainer. */
 const precisions = ['f32', 'mixed']
 
+/** Of `openTokenFiles`, likewise. */
+const kinds = ['bytes', 'bases', 'mulaw']
+
 const examples: CliCommand['examples'] = [
   ['mambakit train lm --data notes/ --out runs/notes', 'a byte-level language model on a folder of text'],
   ['mambakit train lm --data book.txt --model mamba-tiny --steps 500 --out runs/book', 'a small one on one file'],
   ['mambakit train lm --data notes/ --out runs/notes --resume', 'go on after an interruption'],
+  ['mambakit train lm --data genome.fna --tokens bases --out runs/dna', 'DNA, one token a base'],
+  ['mambakit train lm --data calls/ --tokens mulaw --model audio-unet --out runs/calls', 'raw sound of WAV files'],
 ]
 
 export const train: CliCommand = {
@@ -23,8 +28,13 @@ export const train: CliCommand = {
     const help = examples.map(([line, effect]) => `  ${line}\n      ${effect}`).join('\n')
     command
       .command('lm')
-      .description('language model over bytes of text (text files, folders, JSON lines)')
-      .requiredOption('--data <path...>', 'text files, folders, or .jsonl files')
+      .description('language model over bytes of text, bases of DNA or samples of sound')
+      .requiredOption('--data <path...>', 'text files, folders, or .jsonl files; FASTA or WAV files for other tokens')
+      .addOption(
+        new Option('--tokens <kind>', 'bytes of text, bases of FASTA files, or mulaw: 8-bit samples of WAV files')
+          .choices(kinds)
+          .default('bytes'),
+      )
       .option('--held-out <path...>', 'text to measure on; default: the last 10 % of the data')
       .option('--field <name>', 'field of a JSON-lines record that holds its text', 'text')
       .option('--model <name|config.json>', 'preset or configuration', 'mamba-small')

@@ -54,8 +54,8 @@ export const copyingPart: Part = {
     sweep: { length: 64, dataTokens: 8, steps: 1500, early: 1500, evaluateEvery: 250, testSequences: 200 },
   },
   methods: {
-    mamba: { label: 'Mamba', tuned: { learningRate: 2e-3 }, grid: learningRates, seconds: 55 },
-    lti: { label: 'time-invariant block', tuned: { learningRate: 2e-3 }, grid: learningRates, seconds: 58 },
+    mamba: { label: 'Mamba', tuned: { learningRate: 4e-3 }, grid: learningRates, seconds: 55 },
+    lti: { label: 'time-invariant block', tuned: { learningRate: 4e-3 }, grid: learningRates, seconds: 58 },
   },
   standIns: { mamba: 'lti' },
   tuneBy: { number: 'check accuracy', better: 'higher' },

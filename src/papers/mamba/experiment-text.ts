@@ -16,7 +16,7 @@ const models: Record<string, () => LanguageModel> = {
   transformer: () => transformerOf({ ...transformer, parameters }),
   doubled: () => transformerOf({ ...transformer, nLayer: 4, parameters: 2 * parameters }),
 }
-const learningRates = [{ learningRate: 1.5e-3 }, { learningRate: 3e-3 }, { learningRate: 6e-3 }]
+const learningRates = [{ learningRate: 3e-3 }, { learningRate: 6e-3 }]
 
 async function measure({
   method,
