@@ -22,6 +22,7 @@ import {
   write,
 } from './launcher.js'
 import { activationText, special } from './math.wgsl.js'
+import { transposed } from './transpose.wgsl.js'
 
 /** A tile, how fast its inner loop is as a part of the fastest, and how many workgroups of it a core runs at a time. */
 interface TileChoice extends Tile {
@@ -84,20 +85,23 @@ function planFor(
 const isThin = (M: number, N: number) => M <= 4 || N <= 4 || M * N <= 256
 
 /** Float16 operands whose rows are read 16 bytes at a time, from buffers that no other operand is in. */
-function suitsMatrices({ a, b, bias, out }: Parameters<typeof gemm>[1]): boolean {
-  const suits = (operand: Operand) =>
-    operand.dtype === 'float16' && operand.shape[2] % matrixLoad === 0 && alignedBy(matrixLoad, operand)
+function suitsMatrices({ a, b, bias, out }: Parameters<typeof gemm>[1], transposeA: boolean): boolean {
+  const suits = (operand: Operand) => operand.shape[2] % matrixLoad === 0 && alignedBy(matrixLoad, operand)
   const apart = [bias, out].every((other) => other?.buffer !== a.buffer && other?.buffer !== b.buffer)
-  return suits(a) && suits(b) && apart
+  const half = a.dtype === 'float16' && b.dtype === 'float16'
+  return half && (transposeA ? a.shape[1] % matrixLoad === 0 : suits(a)) && suits(b) && apart
 }
 
-export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) => {
+export const gemm: Encoder<'gemm'> = (launcher, operands, numbers) => {
+  const { b, bias, out } = operands
   const { alpha, accumulate, activation } = numbers
   const { cheapBarriers, exchange, unrolledStates, workgroupBytes } = launcher.traits
   const [batch, M, N] = out.shape
-  const K = numbers.transposeA ? a.shape[1] : a.shape[2]
+  const K = operands.a.shape[numbers.transposeA ? 1 : 2]
   const thin = isThin(M, N)
-  const matrices = !thin && launcher.traits.matrices && suitsMatrices({ a, b, bias, out })
+  const matrices = !thin && launcher.traits.matrices && suitsMatrices(operands, !!numbers.transposeA)
+  const transposeA = numbers.transposeA && !matrices
+  const a = numbers.transposeA && matrices ? transposed(launcher, operands.a) : operands.a
   const { tile, splits } = thin ? { tile: tiles[0], splits: 1 } : planFor(M, N, K, batch, matrices, launcher.traits)
   const step = matrices ? matrixDepth : depth
   const grid = [ceilDiv(N, tile.columns), ceilDiv(M, tile.rows)]
@@ -106,7 +110,7 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
   const scaled = (x: string) => `${x} * args.alpha`
   const target = split ? launcher.scratch('float32', [splits * batch, M, N]) : out
   const form: GemmForm = {
-    transposeA: !!numbers.transposeA,
+    transposeA: !!transposeA,
     transposeB: !!numbers.transposeB,
     wideA: alignedByFour(a) && a.shape[2] % 4 === 0,
     wideB: alignedByFour(b) && b.shape[2] % 4 === 0,
@@ -153,12 +157,13 @@ export const gemm: Encoder<'gemm'> = (launcher, { a, b, bias, out }, numbers) =>
     })
     return
   }
+  const narrow = { rows: M < tile.rows, columns: N < tile.columns }
   dispatchLayers(launcher, {
     ...work,
-    label: `gemm${matrices ? '.matrices' : ''}.${tile.rows}.${split}.${key}`,
+    label: `gemm${matrices ? `.matrices${+narrow.rows}${+narrow.columns}` : ''}.${tile.rows}.${split}.${key}`,
     code: () =>
       matrices
-        ? matrixText(tile, form)
+        ? matrixText(tile, form, narrow)
         : tiledText(tile, form, 2 * tileBytes(tile) <= workgroupBytes ? 2 : 1, unrolledStates > 0),
     matrices,
     workgroups: [grid[0], grid[1], batch * splits],
