@@ -3,7 +3,7 @@
 import { MissingKernelError } from '../../errors.js'
 import { type Reduction, reductions } from '../kernels.js'
 import type { Operand } from '../types.js'
-import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, read, write } from './launcher.js'
+import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, present, read, write } from './launcher.js'
 import { nanSafe } from './math.wgsl.js'
 import { isFloat } from './program.js'
 import { groupReductions, rowLanes } from './rows.wgsl.js'
@@ -31,6 +31,10 @@ export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction 
   if (!isFloat(input.dtype)) throw new MissingKernelError('reduce', 'webgpu', `${name} of ${input.dtype}`)
   const [rows, n, inner] = input.shape
   const arg = name === 'argmax' || name === 'argmin'
+  if (arg && inner === 1 && rowLanes(launcher.traits, rows, n) > 1) {
+    extremeOfRows(launcher, name, input, out)
+    return
+  }
   const byRow = inner === 1 && !arg
   const width = byRow ? rowLanes(launcher.traits, rows, n) : 1
   const busy = rows * inner * width
@@ -89,6 +93,87 @@ function reduceParts(
     code: () => (byRow ? rowText(name, lanes) : columnText(name, lanes)),
     workgroups: linearGrid(byRow ? items : ceilDiv(items, lanes)),
   })
+}
+
+/** Elements that an invocation looks at before a row is cut into parts. */
+const looked = 4
+
+/** argmax or argmin of rows, a workgroup each, or of parts of rows and then of the parts' extremes. */
+function extremeOfRows(launcher: Launcher, name: 'argmax' | 'argmin', input: Operand, out: Operand): void {
+  const [rows, n] = input.shape
+  const { traits } = launcher
+  const lanes = rowLanes(traits, rows, n)
+  const wanted = Math.min(Math.floor(traits.fillingInvocations / (rows * lanes)), Math.floor(n / (looked * lanes)), 256)
+  const parts = wanted < 2 ? 1 : ceilDiv(n, ceilDiv(n, wanted))
+  const pass = (x: Operand, from: Operand | null, values: Operand | null, to: Operand, cut: number, width: number) => {
+    const bindings = present({
+      x: read(x),
+      from: from && read(from),
+      values: values && write(values),
+      out: write(to),
+    })
+    launcher.dispatch({
+      label: `reduce.${name}.rows.${width}.${Object.keys(bindings).join()}`,
+      bindings,
+      integers: {
+        n: x.shape[1],
+        parts: cut,
+        items: rows * cut,
+        per_part: ceilDiv(x.shape[1], cut),
+        x_s0: x.strides[0],
+        x_s1: x.strides[1],
+      },
+      code: () => extremeRowsText(name, width, !!from, !!values),
+      workgroups: linearGrid(rows * cut),
+    })
+  }
+  if (parts === 1) {
+    pass(input, null, null, out, 1, lanes)
+    return
+  }
+  const values = launcher.scratch('float32', [rows, parts])
+  const places = launcher.scratch('int32', [rows, parts])
+  pass(input, null, values, places, parts, lanes)
+  pass(values, places, null, out, 1, 64)
+}
+
+/** The first extreme wins, and any NaN wins over numbers. */
+function extremeRowsText(name: 'argmax' | 'argmin', lanes: number, from: boolean, values: boolean): string {
+  const relation = name === 'argmax' ? '>' : '<'
+  return `${nanSafe}
+fn beats(v: f32, i: u32, w: f32, j: u32) -> bool {
+  if (isNan(v) || isNan(w)) { return isNan(v) && (!isNan(w) || i < j); }
+  return v ${relation} w || (v == w && i < j);
+}
+var<workgroup> group_values: array<f32, ${lanes}>;
+var<workgroup> group_places: array<u32, ${lanes}>;
+${linearEntry(lanes)}
+  if (group >= args.items) { return; }
+  let x_0 = group / args.parts * args.x_s0;
+  let first = group % args.parts * args.per_part;
+  let last = min(args.n, first + args.per_part);
+  var place = first;
+  var value = x_get(x_0 + first * args.x_s1);
+  for (var i = first + lane; i < last; i += ${lanes}u) {
+    let v = x_get(x_0 + i * args.x_s1);
+    if (i != place && beats(v, i, value, place)) { value = v; place = i; }
+  }
+  group_values[lane] = value;
+  group_places[lane] = place;
+  workgroupBarrier();
+  for (var half = ${lanes / 2}u; half > 0u; half >>= 1u) {
+    if (lane < half && beats(group_values[lane + half], group_places[lane + half], group_values[lane], group_places[lane])) {
+      group_values[lane] = group_values[lane + half];
+      group_places[lane] = group_places[lane + half];
+    }
+    workgroupBarrier();
+  }
+  if (lane == 0u) {
+    let won = group_places[0];
+    out_set(group, ${from ? 'from_get(x_0 + won)' : 'i32(won)'});
+    ${values ? 'values_set(group, group_values[0]);' : ''}
+  }
+}`
 }
 
 const loop = (name: Reduction, start: string, step: string) => `
