@@ -2,6 +2,7 @@
 // says how to get bytes, run words and copy; everything else is here.
 import { DeviceError, IndexError, MambakitError } from '../errors.js'
 import { CommandStream, type NativeCall } from './commands.js'
+import { enqueueParts } from './composites.js'
 import { BufferPool, sizeClass } from './pool.js'
 import {
   type Backend,
@@ -160,7 +161,7 @@ export class CpuBackend implements Backend {
   }
 
   enqueue(operation: Operation): void {
-    this.enqueueNative(operation)
+    if (!enqueueParts(this, operation)) this.enqueueNative(operation)
   }
 
   /** As enqueue, for any function of the native table. */

@@ -221,6 +221,34 @@ export const kernels = {
     },
     numbers: ['softplus', 'reverse', 'chunk'],
   },
+  /** The first part of one step of a Mamba layer. [x, z] (B, 2D) = rmsNorm(input (B, d)) weight^T + bias; the rows of convState (B, K, D) move up by one and x becomes the last; out (B, 2D) = [silu(convBias + sum_k convWeight[:, 0, k] convState[:, k]), z]. input, convState and out float32; convState contiguous. */
+  mambaStepIn: {
+    operands: {
+      input: 'r',
+      normWeight: 'r',
+      weight: 'r',
+      bias: 'r?',
+      convWeight: 'r',
+      convBias: 'r?',
+      convState: 'rw',
+      out: 'w',
+    },
+    numbers: ['eps'],
+  },
+  /** The second part: xz (B, 2D) = [x, z] of mambaStepIn, projected (B, R + 2N) = [dt, B, C]. delta = softplus(dt dtWeight^T + dtBias), dtWeight (D, R); state (B, D, N) becomes exp(delta A) state + delta B x; out (B, D) = (C.state + D x) silu(z). All but dtWeight float32. */
+  mambaStepScan: {
+    operands: {
+      xz: 'r',
+      projected: 'r',
+      dtWeight: 'r',
+      dtBias: 'r',
+      A: 'r',
+      D: 'r',
+      state: 'rw',
+      out: 'w',
+    },
+    numbers: [],
+  },
   /** Softmax attention without an L x S matrix. q, out (B, L, H, P), k, v (B, S, Hkv, P), head h uses key head floor(h Hkv / H). out = softmax(scale q k^T) v. `causal`: query t sees keys up to t + S - L; with keyLengths (B) int32 it sees keys below keyLengths[b], and up to t + keyLengths[b] - L where causal. logSumExp (B, H, L) float32 is kept for the gradient. A query that sees no key gives 0. */
   attention: {
     operands: { q: 'r', k: 'r', v: 'r', keyLengths: 'r?', out: 'w', logSumExp: 'w?' },

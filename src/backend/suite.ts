@@ -25,6 +25,7 @@ import { reduceCases } from './suite/reduce.cases.js'
 import { rowCases } from './suite/rows.cases.js'
 import { scanCases } from './suite/scan.cases.js'
 import { scanProperties } from './suite/scan.properties.js'
+import { stepCases } from './suite/step.cases.js'
 import { updateCases } from './suite/update.cases.js'
 import { type Backend, bytesPerElement, type DeviceBuffer, type Dtype } from './types.js'
 
@@ -73,6 +74,7 @@ const families: readonly (readonly [() => Iterable<KernelCase | PropertyCase>, r
   [gemmCases, ['gemm']],
   [convCases, ['causalConv1d', 'causalConv1dGrad']],
   [scanCases, ['selectiveScan', 'selectiveScanGrad']],
+  [stepCases, ['mambaStepIn', 'mambaStepScan']],
   [attentionCases, ['attention', 'attentionGrad', 'rotary', 'gatedActivation', 'gatedActivationGrad']],
   [updateCases, ['adamW', 'random', 'dropout']],
   [convProperties, ['causalConv1d', 'causalConv1dGrad']],

@@ -1,10 +1,10 @@
 // Recurrent generation: a parallel prefill of the prompt, then one captured step a token that updates the state in place.
 // Memory and work a token do not depend on how many tokens came before.
 
-import { launch } from '../backend/kernels.js'
-import type { Capture } from '../backend/types.js'
+import { launch, reductions } from '../backend/kernels.js'
+import type { Backend, Capture } from '../backend/types.js'
 import { MambakitError } from '../errors.js'
-import { empty, noGrad, outsideScopes, scope, slice, type Tensor, tensor } from '../tensor/index.js'
+import { autocast, empty, noGrad, outsideScopes, scope, slice, type Tensor, tensor } from '../tensor/index.js'
 import type { MambaLM, MambaState } from './mamba-lm.js'
 
 /** A copy of a state that shares nothing with it; the caller disposes it. */
@@ -35,6 +35,14 @@ export function disposeState(state: MambaState): void {
 /** Tokens that the prefill takes at a time, so that its memory does not grow with the prompt. */
 const prefillChunk = 1024
 
+/** Most sequences for which the step's own kernels are faster than matrix products. */
+const fusedBatch = 8
+/** Argmax in the table of reductions. */
+const argmax = reductions.indexOf('argmax')
+
+/** How many steps are recorded at once, and how many such recordings are under way, where nothing is read back between. */
+const greedyPace = ({ device }: Backend) => (device === 'webgpu' ? { steps: 8, ahead: 2 } : { steps: 1, ahead: 1 })
+
 /** Decodes `batch` sequences in step: owns a state and the captured step that advances it. The weights must not change meanwhile. */
 export class Decoder {
   readonly state: MambaState
@@ -42,6 +50,9 @@ export class Decoder {
   readonly #logits: Tensor
   readonly #decays: readonly Tensor[]
   #capture: Capture | null = null
+  /** The tokens that the steps of a recording choose, (steps, B, 1), and the recording. */
+  #chosen: Tensor | null = null
+  #greedyCapture: Capture | null = null
 
   /** Starts from `state` (taken over) or from the beginning. */
   constructor(
@@ -99,19 +110,70 @@ export class Decoder {
     if (this.#capture) this.#capture.replay()
     else {
       backend.beginCapture()
-      noGrad(() =>
-        scope(() => {
-          const { hidden } = this.model.hidden(this.#token, {
-            state: this.state,
-            finalState: 'update',
-            decays: this.#decays,
-          })
-          this.#writeLogits(hidden, this.#logits)
-        }),
-      )
+      noGrad(() => scope(() => this.#writeLogits(this.#advance(this.#token), this.#logits)))
       this.#capture = backend.endCapture()
     }
     return this.#readLogits()
+  }
+
+  /**
+   * Takes one token for each sequence, and then each sequence's most likely one, `count` times: yields the tokens (B) that
+   * follow. Logits stay on the device, where there are always steps under way; the state may be some steps ahead at the end.
+   */
+  async *greedy(tokens: Int32Array, count: number): AsyncGenerator<Int32Array> {
+    const { backend } = this.#token
+    const { steps, ahead } = greedyPace(backend)
+    this.#chosen ??= outsideScopes(() => empty(backend, [steps, this.batch, 1], 'int32'))
+    const chosen = this.#chosen
+    const bytes = new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength)
+    backend.upload(chosen.buffer, 4 * this.batch * (steps - 1), bytes)
+    const pending: Promise<Int32Array>[] = []
+    let enqueued = 0
+    let yielded = 0
+    try {
+      while (yielded < count) {
+        for (; pending.length < ahead && enqueued < count; enqueued += steps) {
+          if (this.#greedyCapture) this.#greedyCapture.replay()
+          else this.#greedyCapture = this.#recordGreedy(chosen)
+          pending.push(chosen.data() as Promise<Int32Array>)
+        }
+        const ids = await pending[0]
+        pending.shift()
+        for (let step = 0; step < steps && yielded < count; step++, yielded++)
+          yield ids.slice(step * this.batch, (step + 1) * this.batch)
+      }
+    } finally {
+      await Promise.allSettled(pending)
+    }
+  }
+
+  /** Runs the steps of a recording and keeps it. */
+  #recordGreedy(chosen: Tensor): Capture {
+    const { backend, shape } = chosen
+    const [steps] = shape
+    const at = (step: number) => chosen.view([this.batch, 1], [1, 1], step * this.batch)
+    backend.beginCapture()
+    noGrad(() => {
+      // The first step takes what the last of the recording before chose.
+      for (let step = 0; step < steps; step++)
+        scope(() => {
+          const logits = this.model.logits(this.#advance(at((step + steps - 1) % steps)))
+          const rows = logits.view([this.batch, this.model.config.vocabSize, 1])
+          launch(backend, 'reduce', { input: rows, out: at(step) }, { reduction: argmax })
+        })
+    })
+    return backend.endCapture()
+  }
+
+  /** Moves the state on by a token of each sequence, (B, 1), and returns the hidden states after the final norm. */
+  #advance(token: Tensor): Tensor {
+    const { model, state, batch } = this
+    if (batch <= fusedBatch && model.hasStep) return model.step(token, state, this.#decays)
+    // Many sequences make matrix products; weights in half precision are multiplied as they are on a GPU.
+    const half = token.backend.device === 'webgpu' && model.head.weight.value.dtype === 'float16'
+    return autocast(half ? 'float16' : null, () => {
+      return model.hidden(token, { state, finalState: 'update', decays: this.#decays }).hidden
+    })
   }
 
   #writeLogits(hidden: Tensor, out: Tensor): void {
@@ -124,6 +186,8 @@ export class Decoder {
 
   dispose(): void {
     this.#capture?.dispose()
+    this.#greedyCapture?.dispose()
+    this.#chosen?.dispose()
     disposeState(this.state)
     this.#token.dispose()
     this.#logits.dispose()

@@ -64,10 +64,21 @@ export class TokenChooser {
     this.#seen.add(token)
     return { token, score: logprobs === undefined ? null : scoreToken(logits, token, logprobs) }
   }
+  /** As `choose`, where the token is known to be the most likely one. */
+  take(token: number): { readonly token: number; readonly score: null } | null {
+    const { maxTokens = 128, endToken = null } = this.options
+    if (this.#position >= maxTokens || token === endToken) return null
+    this.#position++
+    return { token, score: null }
+  }
   get finished(): boolean {
     return this.#position >= (this.options.maxTokens ?? 128)
   }
 }
+
+/** Do these options take the most likely token, whatever came before, and nothing but the token? */
+const isGreedy = ({ temperature = 1, topK = 0, repetitionPenalty = 1, logprobs }: TokenOptions) =>
+  (temperature === 0 || topK === 1) && repetitionPenalty === 1 && logprobs === undefined
 
 /** Sequences that are decoded in step: as many rows as matrix products take without a change in how they sum. */
 const rowsTogether = 8
@@ -105,19 +116,33 @@ async function* generateRows(
     signal?.throwIfAborted()
     if (maxTokens === 0) return
     let logits = await decoder.prefill(prompts, known)
-    for (;;) {
-      const tokens = new Int32Array(prompts.length)
+    const tokens = new Int32Array(prompts.length)
+    const choose = (row: number) => choosers[row].choose(logits.subarray(row * vocabSize, (row + 1) * vocabSize))
+    const each = function* (next: (row: number) => ReturnType<typeof choose>) {
       for (const [row, chooser] of choosers.entries()) {
         if (ended.has(row)) continue
         signal?.throwIfAborted()
-        const chosen = chooser.choose(logits.subarray(row * vocabSize, (row + 1) * vocabSize))
+        const chosen = next(row)
         if (chosen) yield { row, ...chosen }
         if (!chosen || chooser.finished) ended.add(row)
         tokens[row] = chosen?.token ?? 0
       }
-      if (choosers.every((_, row) => ended.has(row))) return
+    }
+    const allEnded = () => choosers.every((_, row) => ended.has(row))
+    yield* each(choose)
+    if (isGreedy(options)) {
+      // The device chooses, and goes on while the tokens before are on their way.
+      if (!allEnded())
+        for await (const ids of decoder.greedy(tokens, (maxTokens ?? 128) - 1)) {
+          yield* each((row) => choosers[row].take(ids[row]))
+          if (allEnded()) return
+        }
+      return
+    }
+    while (!allEnded()) {
       signal?.throwIfAborted()
       logits = await decoder.step(tokens)
+      yield* each(choose)
     }
   } finally {
     decoder.dispose()

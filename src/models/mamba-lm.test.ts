@@ -10,6 +10,7 @@ import { languageModels } from './catalogue.js'
 import { cloneState, Decoder } from './decoding.js'
 import { ConfigError, type MambaLMConfig, mambaDefaults, parseMambaConfig, toOfficialConfig } from './mamba-config.js'
 import { MambaLM, type MambaState } from './mamba-lm.js'
+import { mostLikely } from './sampling.js'
 
 const config: MambaLMConfig = { ...mambaDefaults, dModel: 20, nLayer: 3, vocabSize: 40 }
 const backends: [string, () => Backend, number][] = [
@@ -98,6 +99,33 @@ for (const [name, open, tolerance] of backends) {
       for (const [i, g] of got.entries()) await assertClose(g, expected[i], 4 * tolerance, `gradient ${i}`)
       await backend.close()
     })
+
+  test(`${name}: greedy decoding on the device takes the tokens that the logits say, one sequence or many`, async () => {
+    const { backend, model } = setUp()
+    for (const batch of [1, 3, 9]) {
+      const prompts = Array.from({ length: batch }, (_, i) => randomIds(4 + i, 20 + i))
+      const expected: Int32Array[] = []
+      const byHost = new Decoder(model, batch)
+      let logits = await byHost.prefill(prompts)
+      const choose = () => {
+        const row = (b: number) => logits.subarray(b * config.vocabSize, (b + 1) * config.vocabSize)
+        return Int32Array.from({ length: batch }, (_, b) => mostLikely(row(b)))
+      }
+      const first = choose()
+      for (let i = 0, tokens = first; i < 11; i++) {
+        logits = await byHost.step(tokens)
+        expected.push((tokens = choose()))
+      }
+      const byDevice = new Decoder(model, batch)
+      await byDevice.prefill(prompts)
+      const got: Int32Array[] = []
+      for await (const ids of byDevice.greedy(first, 11)) got.push(ids)
+      assert.deepEqual(got, expected)
+      byHost.dispose()
+      byDevice.dispose()
+    }
+    await backend.close()
+  })
 
   test(`${name}: decoding by captured steps gives the logits of the forward`, async () => {
     const { backend, model } = setUp()

@@ -146,6 +146,27 @@ export class MambaLM extends Module {
     return { hidden: normalized.out, state: options.finalState === 'return' ? state : null }
   }
 
+  /** Can `step` take the layers of this model? Not with another mixer, LayerNorm, an MLP, or a bias of out_proj. */
+  get hasStep(): boolean {
+    return this.backbone.layers.every(
+      ({ norm, mixer, mlp }) => norm instanceof RmsNorm && !mlp && mixer instanceof MambaMixer && !mixer.outProj.bias,
+    )
+  }
+
+  /**
+   * One token of each sequence, ids (B, 1) int32 -> (B, d) after the final norm; `state` moves on in place. What `hidden`
+   * gives, by fewer and larger operations; no gradient.
+   */
+  step(ids: Tensor, state: MambaState, decays: readonly Tensor[]): Tensor {
+    const { embedding, layers, finalNorm } = this.backbone
+    const embedded = cast(embedding.forward(ids), 'float32')
+    const stream = embedded.view([ids.shape[0], this.config.dModel])
+    layers.forEach(({ norm, mixer }, i) => {
+      scope(() => (mixer as MambaMixer).step(stream, norm as RmsNorm, state[i], decays[i]))
+    })
+    return finalNorm.forward(stream)
+  }
+
   /** Hidden states (..., d) -> logits (..., V). */
   logits(hidden: Tensor): Tensor {
     return linear(hidden, this.head.weight.value)

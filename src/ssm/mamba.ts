@@ -2,8 +2,21 @@
 // Idea: the step size and the input and output maps of a diagonal state-space model depend on the token, so that the
 // recurrence chooses what to keep.
 // Letters: d d_model, D d_inner = expand d, N d_state, K d_conv, R dt_rank.
-import { initializers, Linear, Module, type Parameter } from '../nn/index.js'
-import { causalConv1d, exp, linear, neg, selectiveScan, split, type Tensor, zeros } from '../tensor/index.js'
+import { initializers, Linear, Module, type Parameter, type RmsNorm } from '../nn/index.js'
+import {
+  addProjected,
+  causalConv1d,
+  exp,
+  linear,
+  mambaStepIn,
+  mambaStepScan,
+  neg,
+  selectiveScan,
+  slice,
+  split,
+  type Tensor,
+  zeros,
+} from '../tensor/index.js'
 
 export interface MambaMixerConfig {
   dModel: number
@@ -150,6 +163,31 @@ export class MambaMixer extends Module implements StateSpaceMixer {
       out: this.outProj.forward(scan.out),
       state: returnFinalState ? { conv: conv.finalState!, ssm: scan.finalState! } : null,
     }
+  }
+
+  /**
+   * One token of each sequence: stream (B, d) float32 += mixer(norm(stream)), and `state` moves on, both in place. No
+   * gradient. `decay` is `decay()`.
+   */
+  step(stream: Tensor, norm: RmsNorm, state: MambaMixerState, decay: Tensor): void {
+    const xz = mambaStepIn(stream, {
+      normWeight: norm.weight.value,
+      eps: norm.eps,
+      weight: this.inProj.weight.value,
+      bias: this.inProj.bias?.value,
+      convWeight: this.convWeight.value,
+      convBias: this.convBias?.value,
+      convState: state.conv,
+    })
+    const y = mambaStepScan(xz, {
+      projected: linear(slice(xz, 1, 0, this.dInner), this.xProj.weight.value),
+      dtWeight: this.dtProj.weight.value,
+      dtBias: this.dtProj.bias!.value,
+      A: decay,
+      D: this.D.value,
+      state: state.ssm,
+    })
+    addProjected(stream, y, this.outProj.weight.value)
   }
 }
 

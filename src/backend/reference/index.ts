@@ -11,6 +11,7 @@ import { gather, scatterAdd } from './embedding.reference.js'
 import { gatedActivation, gatedActivationGrad } from './gatedActivation.reference.js'
 import { gemm } from './gemm.reference.js'
 import { crossEntropy } from './losses.reference.js'
+import { mambaStepIn, mambaStepScan } from './mambaStep.reference.js'
 import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from './norms.reference.js'
 import { dropout, random } from './random.reference.js'
 import { reduce, softmax, softmaxGrad } from './reduce.reference.js'
@@ -41,6 +42,8 @@ const table: { readonly [K in KernelName]: ReferenceKernel<K> } = {
   causalConv1dGrad,
   selectiveScan,
   selectiveScanGrad,
+  mambaStepIn,
+  mambaStepScan,
   attention,
   attentionGrad,
   rotary,

@@ -5,6 +5,7 @@ import { gather, scatterAdd } from './gather.wgsl.js'
 import { gemm } from './gemm.wgsl.js'
 import type { Encoders } from './launcher.js'
 import { crossEntropy } from './loss.wgsl.js'
+import { mambaStepIn, mambaStepScan } from './mambaStep.wgsl.js'
 import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from './norms.wgsl.js'
 import { adamW } from './optimizer.wgsl.js'
 import * as pointwise from './pointwise.wgsl.js'
@@ -32,6 +33,8 @@ export const encoders: Encoders = {
   causalConv1dGrad,
   selectiveScan,
   selectiveScanGrad,
+  mambaStepIn,
+  mambaStepScan,
   attention,
   attentionGrad,
   rotary,

@@ -1,0 +1,61 @@
+// Cases of the kernels of one Mamba step: batches, widths, odd sizes, half-precision weights, optional biases.
+import type { Dtype } from '../types.js'
+import { Draw, type KernelCase, kernelCase, output } from './operands.js'
+
+interface StepShape {
+  readonly batch: number
+  /** d, D, K, R, N. */
+  readonly sizes: readonly [number, number, number, number, number]
+  readonly weights?: Dtype
+  readonly bare?: boolean
+  /** Unused elements after each row. */
+  readonly pad?: number
+}
+
+const shapes: readonly (readonly [string, StepShape])[] = [
+  ['usual', { batch: 1, sizes: [64, 128, 4, 8, 16] }],
+  ['several sequences', { batch: 3, sizes: [48, 96, 4, 3, 16], pad: 4 }],
+  ['odd sizes', { batch: 2, sizes: [37, 21, 3, 5, 7], pad: 1 }],
+  ['one of each', { batch: 1, sizes: [1, 1, 1, 1, 1] }],
+  ['long states', { batch: 1, sizes: [20, 12, 2, 2, 40] }],
+  ['no biases', { batch: 2, sizes: [36, 20, 4, 4, 8], bare: true }],
+  ['float16 weights', { batch: 2, sizes: [136, 72, 4, 9, 16], weights: 'float16' }],
+  ['bfloat16 weights', { batch: 1, sizes: [40, 24, 4, 4, 16], weights: 'bfloat16' }],
+]
+
+export function* stepCases(): Generator<KernelCase> {
+  const draw = new Draw(70)
+  for (const [name, { batch, sizes, weights: dtype = 'float32', bare = false, pad = 0 }] of shapes) {
+    const [d, D, K, R, N] = sizes
+    yield kernelCase(
+      'mambaStepIn',
+      name,
+      {
+        input: draw.floats([batch, d], -3, 3, { pad }),
+        normWeight: draw.floats([d], 0.5, 1.5),
+        weight: draw.floats([2 * D, d], -0.5, 0.5, { dtype, pad }),
+        bias: bare ? null : draw.floats([2 * D], -1, 1, { dtype }),
+        convWeight: draw.floats([D, 1, K], -1, 1),
+        convBias: bare ? null : draw.floats([D], -1, 1),
+        convState: draw.floats([batch, K, D], -2, 2),
+        out: output([batch, 2 * D], { pad }),
+      },
+      { eps: 1e-5 },
+    )
+    yield kernelCase(
+      'mambaStepScan',
+      name,
+      {
+        xz: draw.floats([batch, 2 * D], -2, 2, { pad }),
+        projected: draw.floats([batch, R + 2 * N], -1, 1, { pad }),
+        dtWeight: draw.floats([D, R], -1, 1, { dtype }),
+        dtBias: draw.floats([D], -3, 1),
+        A: draw.floats([D, N], -4, -0.1),
+        D: draw.floats([D], -1, 1),
+        state: draw.floats([batch, D, N], -1, 1),
+        out: output([batch, D], { pad }),
+      },
+      {},
+    )
+  }
+}
