@@ -1,11 +1,12 @@
 // The GPU bench, one call: is every kernel right, then how long do GEMM, the selective scan, a training step and decoding
-// take. Kernels are timed by the device's clock, steps and tokens by the wall clock.
-//   node dist/bench/gpu/main.js [suite] [copy] [gemm] [scan] [train] [decode] [--json FILE] [--verified FILE]
+// take. (The memory of train and mixed is that of the whole process: ask for one alone.) Kernels are timed by the device's clock, steps and tokens by the wall clock.
+//   node dist/bench/gpu/main.js [suite] [copy] [gemm] [scan] [train] [mixed] [decode] [--json FILE] [--verified FILE]
 // Default: all parts. --verified records that the sources in the working directory passed the suite on this GPU.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { openReference } from '../../src/backend/reference/index.js'
 import { describeFailure, runSuite } from '../../src/backend/suite.js'
+import type { WebGpuBackend } from '../../src/backend/webgpu/backend.js'
 import { openWebGpu } from '../../src/backend/webgpu/index.js'
 import { setDefaultBackend } from '../../src/tensor/index.js'
 import { measureDecode, measureTrain } from './models.js'
@@ -34,7 +35,14 @@ if (wanted('suite')) {
   }
 }
 const rows: Row[] = []
-const parts = { copy: measureCopy, gemm: measureGemm, scan: measureScan, train: measureTrain, decode: measureDecode }
+const parts: Record<string, (gpu: WebGpuBackend) => AsyncGenerator<Row>> = {
+  copy: measureCopy,
+  gemm: measureGemm,
+  scan: measureScan,
+  train: (gpu) => measureTrain(gpu, null),
+  mixed: (gpu) => measureTrain(gpu, 'float16'),
+  decode: measureDecode,
+}
 for (const [name, measure] of Object.entries(parts)) {
   if (!wanted(name)) continue
   try {
