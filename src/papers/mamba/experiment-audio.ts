@@ -90,12 +90,12 @@ export const audioPart: Part = {
   data: ['fsdd'],
   sizes: {
     quick: { length: 256, batch: 2, steps: 3, testWindows: 8 },
-    default: { length: 4096, batch: 8, steps: 600, testWindows: 256 },
-    full: { length: 4096, batch: 8, steps: 600, testWindows: 256 },
+    default: { length: 4096, batch: 8, steps: 300, testWindows: 256 },
+    full: { length: 4096, batch: 8, steps: 300, testWindows: 256 },
   },
   methods: {
-    mamba: { label: 'U-Net of Mamba blocks', tuned, grid: [], seconds: 240 },
-    lti: { label: 'U-Net of time-invariant blocks', tuned, grid: [], seconds: 260 },
+    mamba: { label: 'U-Net of Mamba blocks', tuned, grid: [], seconds: 100 },
+    lti: { label: 'U-Net of time-invariant blocks', tuned, grid: [], seconds: 95 },
   },
   standIns: { mamba: 'lti' },
   criteria: [

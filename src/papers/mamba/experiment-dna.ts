@@ -98,7 +98,7 @@ const tuned = { learningRate: 3e-3 }
 const methodAt = (kind: string, label: string, lengths: readonly number[]): [string, Method][] =>
   lengths.map((length) => [
     `${kind}-${length}`,
-    { label: `${label}, context ${length}`, tuned, grid: [], seconds: 150 },
+    { label: `${label}, context ${length}`, tuned, grid: [], seconds: 50 },
   ])
 
 const bitsPerBase = { metric: 'bits', better: 'lower', unit: 'bits per base', digits: 4 } as const
@@ -140,8 +140,8 @@ export const dnaPart: Part = {
   data: ['dna-ecoli'],
   sizes: {
     quick: { context: 512, steps: 3, stepBases: 1024, testBlocks: 1 },
-    default: { context: longest, steps: 500, stepBases: blockBases, testBlocks: 30 },
-    full: { context: longest, steps: 500, stepBases: blockBases, testBlocks: 30 },
+    default: { context: longest, steps: 250, stepBases: blockBases, testBlocks: 30 },
+    full: { context: longest, steps: 250, stepBases: blockBases, testBlocks: 30 },
   },
   methods: {
     ...Object.fromEntries(methodAt('mamba', 'Mamba', contexts)),
