@@ -125,7 +125,12 @@ export interface Part {
   /** Which baseline takes the place of each method that the claim is about, with --null. */
   readonly standIns: Readonly<Record<string, string>>
   /** What the sweep chooses by: one of the numbers, measured on data that no criterion uses. Absent: nothing to tune. */
-  readonly tuneBy?: { readonly number: string; readonly better: 'higher' | 'lower' }
+  readonly tuneBy?: {
+    readonly number: string
+    readonly better: 'higher' | 'lower'
+    /** Trainings of each try, whose mean counts. Default 1. */
+    readonly seeds?: number
+  }
   readonly criteria: readonly Criterion[]
   readonly plots: readonly PlotSpec[]
   /** Trains (or times) one method and measures it. */

@@ -50,7 +50,11 @@ export async function drawPlot(plot: PlotSpec, lines: readonly PlotLine[]): Prom
     marginLeft: 60,
     marginRight: 190,
     style: { fontSize: '12px', fontFamily: 'sans-serif', color: '#1b1b1b' },
-    x: { label: plot.x.label, type: plot.x.log ? 'log' : 'linear', ...(plot.x.log && { base: 2, tickFormat: shortNumber }) },
+    x: {
+      label: plot.x.label,
+      type: plot.x.log ? 'log' : 'linear',
+      ...(plot.x.log && { base: 2, tickFormat: shortNumber }),
+    },
     y: {
       label: plot.y.label,
       type: plot.y.log ? 'log' : 'linear',

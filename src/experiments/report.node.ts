@@ -132,11 +132,12 @@ function markdownTable(header: readonly string[], rows: readonly (readonly strin
 /** The table of a sweep as Markdown. */
 export function sweepTable(rows: readonly SweepRow[]): string {
   return markdownTable(
-    ['part', 'method', 'settings', 'value', ''],
-    rows.map(({ part, method, settings, value, best, tuned }) => [
+    ['part', 'method', 'settings', 'seeds', 'value', ''],
+    rows.map(({ part, method, settings, seeds, value, best, tuned }) => [
       part,
       method.label,
       settingsText(settings),
+      `${seeds}`,
       value.toFixed(4),
       [best ? 'best' : '', tuned ? 'used' : ''].filter((word) => word !== '').join(', '),
     ]),

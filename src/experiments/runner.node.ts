@@ -305,16 +305,18 @@ export interface SweepRow {
   readonly part: string
   readonly method: Method
   readonly settings: Settings
+  readonly seeds: number
+  /** The mean over seeds. */
   readonly value: number
   readonly best: boolean
   /** Whether the recipe uses it. */
   readonly tuned: boolean
 }
 
-/** The seed of every try; no experiment uses it. */
+/** Seeds of the tries start here; no experiment uses them. */
 const sweepSeed = 500
 
-/** Tries every setting of every method of every part, once. */
+/** Tries every setting of every method of every part, each with the same number of seeds. */
 export async function runSweep(
   experiment: Experiment,
   options: MeasureOptions & Pick<RunOptions, 'parts'>,
@@ -324,29 +326,40 @@ export async function runSweep(
     .flatMap((part) =>
       Object.keys(part.methods)
         .filter((name) => runsAt(part.methods[name], 'sweep'))
-        .flatMap((method) =>
-          part.methods[method].grid.map((settings) =>
-            planUnit(experiment, part, {
-              method,
-              settings,
-              sizes: sizesOf(part, 'sweep'),
-              seed: sweepSeed,
-              backend: options.backend,
-            }),
-          ),
-        ),
+        .flatMap((method) => part.methods[method].grid.map((settings) => ({ part, method, settings }))),
     )
-  const records = await measureUnits(tries, options)
-  const values = tries.map((unit) => records.get(unit)!.measured.numbers[unit.part.tuneBy!.number])
-  return tries.map((unit, i): SweepRow => {
-    const rivals = values.filter((_, j) => tries[j].part === unit.part && tries[j].method === unit.method)
-    const best = unit.part.tuneBy!.better === 'higher' ? Math.max(...rivals) : Math.min(...rivals)
-    const method = unit.part.methods[unit.method]
-    const tuned = JSON.stringify(unit.key.settings) === JSON.stringify(method.tuned)
-    return {
-      part: unit.part.name,
+    .map(({ part, method, settings }) => ({
+      part,
       method,
-      settings: unit.key.settings,
+      settings,
+      units: Array.from({ length: part.tuneBy!.seeds ?? 1 }, (_, i) =>
+        planUnit(experiment, part, {
+          method,
+          settings,
+          sizes: sizesOf(part, 'sweep'),
+          seed: sweepSeed + i,
+          backend: options.backend,
+        }),
+      ),
+    }))
+  const records = await measureUnits(
+    tries.flatMap(({ units }) => units),
+    options,
+  )
+  const values = tries.map(({ part, units }) => {
+    const found = units.map((unit) => records.get(unit)!.measured.numbers[part.tuneBy!.number])
+    return found.reduce((sum, value) => sum + value, 0) / found.length
+  })
+  return tries.map(({ part, method: name, settings, units }, i): SweepRow => {
+    const rivals = values.filter((_, j) => tries[j].part === part && tries[j].method === name)
+    const best = part.tuneBy!.better === 'higher' ? Math.max(...rivals) : Math.min(...rivals)
+    const method = part.methods[name]
+    const tuned = JSON.stringify(settings) === JSON.stringify(method.tuned)
+    return {
+      part: part.name,
+      method,
+      settings,
+      seeds: units.length,
       value: values[i],
       best: values[i] === best,
       tuned,

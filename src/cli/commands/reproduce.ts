@@ -196,7 +196,7 @@ async function sweep(experiment: Experiment, common: Common): Promise<void> {
   const rows = await runSweep(experiment, common)
   const table = sweepTable(rows)
   const path = join(resultsFolder, `${experiment.slug}-sweep.md`)
-  const intro = `# ${experiment.slug}: how settings were chosen\n\nOne training of each method with each setting, on a seed that no experiment uses, measured on data that no criterion uses; by \`mambakit reproduce ${experiment.slug} --sweep\` on ${deviceWords(common.backend)}.\n\n`
+  const intro = `# ${experiment.slug}: how settings were chosen\n\nTrainings of each method with each setting, on seeds that no experiment uses, measured on data that no criterion uses; by \`mambakit reproduce ${experiment.slug} --sweep\` on ${deviceWords(common.backend)}.\n\n`
   await mkdir(resultsFolder, { recursive: true })
   await writeFile(path, `${intro}${table}\n`)
   process.stdout.write(`${table}\n\nwritten to ${path}\n`)

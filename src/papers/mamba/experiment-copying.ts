@@ -7,7 +7,7 @@ import { mambaOf, timeInvariantOf } from './experiment-models.js'
 
 const size = { dModel: 32, nLayer: 2, vocabSize: 16 }
 const models: Record<string, typeof mambaOf> = { mamba: mambaOf, lti: timeInvariantOf }
-const learningRates = [{ learningRate: 1e-3 }, { learningRate: 2e-3 }, { learningRate: 4e-3 }]
+const learningRates = [{ learningRate: 2e-3 }, { learningRate: 4e-3 }]
 
 async function measure({ method, sizes, settings, seed, backend, train, progress }: UnitContext): Promise<Measured> {
   // The data: the same sequences for every method of a seed.
@@ -54,11 +54,12 @@ export const copyingPart: Part = {
     sweep: { length: 64, dataTokens: 8, steps: 1500, early: 1500, evaluateEvery: 250, testSequences: 200 },
   },
   methods: {
-    mamba: { label: 'Mamba', tuned: { learningRate: 4e-3 }, grid: learningRates, seconds: 55 },
+    mamba: { label: 'Mamba', tuned: { learningRate: 2e-3 }, grid: learningRates, seconds: 55 },
     lti: { label: 'time-invariant block', tuned: { learningRate: 4e-3 }, grid: learningRates, seconds: 58 },
   },
   standIns: { mamba: 'lti' },
-  tuneBy: { number: 'check accuracy', better: 'higher' },
+  // When a training finds the rule differs from seed to seed.
+  tuneBy: { number: 'check accuracy', better: 'higher', seeds: 3 },
   criteria: [
     {
       name: 'advantage',

@@ -96,10 +96,7 @@ const mean = (values: readonly number[]): number => values.reduce((sum, value) =
 
 const tuned = { learningRate: 3e-3 }
 const methodAt = (kind: string, label: string, lengths: readonly number[]): [string, Method][] =>
-  lengths.map((length) => [
-    `${kind}-${length}`,
-    { label: `${label}, context ${length}`, tuned, grid: [], seconds: 50 },
-  ])
+  lengths.map((length) => [`${kind}-${length}`, { label: `${label}, context ${length}`, tuned, grid: [], seconds: 50 }])
 
 const bitsPerBase = { metric: 'bits', better: 'lower', unit: 'bits per base', digits: 4 } as const
 const longest = contexts[contexts.length - 1]
