@@ -12,81 +12,79 @@ const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: 
     const [batch, d] = input.shape
     const channels = convState.shape[2]
     const normalized = scratch([1, batch, d])
-    launch(backend, 'rmsNorm', { input, weight: normWeight, out: rows(normalized, [batch, d]) }, { eps })
+    launch(backend, 'rmsNorm', { input, weight: normWeight, out: matrix(normalized) }, { eps })
     const xz = scratch([1, batch, 2 * channels])
     launch(backend, 'gemm', { a: normalized, b: layer(weight), bias, out: xz }, product)
-    const half = (of: Operand, row: number, part: 0 | 1) => columns(of, row, part * channels, [batch, 1, channels])
-    const outRow = out.strides[0]
+    const x = scratch([batch, 1, channels])
+    const state = { initialState: convState, finalState: convState }
+    const half = (of: Operand, part: 0 | 1) => columns(of, part * channels, channels)
     launch(
       backend,
       'causalConv1d',
-      {
-        input: half(xz, 2 * channels, 0),
-        weight: convWeight,
-        bias: convBias,
-        initialState: convState,
-        finalState: convState,
-        out: half(out, outRow, 0),
-      },
+      { input: half(matrix(xz), 0), weight: convWeight, bias: convBias, ...state, out: x },
       { silu: 1 },
     )
-    launch(backend, 'copy', { input: half(xz, 2 * channels, 1), out: half(out, outRow, 1) }, {})
+    launch(backend, 'copy', { input: x, out: half(out, 0) }, {})
+    launch(backend, 'copy', { input: half(matrix(xz), 1), out: half(out, 1) }, {})
   },
 
   mambaStepScan(backend, { xz, projected, dtWeight, dtBias, A, D, state, out }, _numbers, scratch) {
     const [batch, channels, N] = state.shape
     const rank = dtWeight.shape[1]
-    const row = projected.strides[0]
+    /** The same values as float32. */
+    const single = (operand: Operand): Operand => {
+      if (operand.dtype === 'float32') return operand
+      const copy = scratch(operand.shape)
+      launch(backend, 'copy', { input: operand, out: copy }, {})
+      return copy
+    }
+    const maps = single(projected)
+    const halves = single(xz)
     const delta = scratch([1, batch, channels])
-    const dt: Operand = { ...projected, shape: [1, batch, rank], strides: [0, row, 1] }
+    const dt: Operand = { ...maps, shape: [1, batch, rank], strides: [0, maps.strides[0], 1] }
     launch(backend, 'gemm', { a: dt, b: layer(dtWeight), out: delta }, product)
-    const half = (part: 0 | 1) => columns(xz, xz.strides[0], part * channels, [batch, 1, channels])
-    const map = (part: 0 | 1): Operand => ({
-      ...projected,
-      offset: projected.offset + rank + part * N,
-      shape: [batch, 1, 1, N],
-      strides: [row, row, N, 1],
-    })
-    launch(
-      backend,
-      'selectiveScan',
-      {
-        u: half(0),
-        delta: columns(delta, channels, 0, [batch, 1, channels]),
-        A,
-        B: map(0),
-        C: map(1),
-        D,
-        z: half(1),
-        deltaBias: dtBias,
-        initialState: state,
-        finalState: state,
-        out: columns(out, out.strides[0], 0, [batch, 1, channels]),
-      },
-      { softplus: 1, reverse: 0, chunk: 1 },
-    )
+    const map = (part: 0 | 1): Operand => {
+      const { shape, strides, ...rest } = columns(maps, rank + part * N, N)
+      return { ...rest, shape: [batch, 1, 1, N], strides: [strides[0], strides[1], N, 1] }
+    }
+    const y = out.dtype === 'float32' ? columns(out, 0, channels) : scratch([batch, 1, channels])
+    const inputs = {
+      u: columns(halves, 0, channels),
+      delta: columns(matrix(delta), 0, channels),
+      A,
+      B: map(0),
+      C: map(1),
+    }
+    const rest = {
+      D,
+      z: columns(halves, channels, channels),
+      deltaBias: dtBias,
+      initialState: state,
+      finalState: state,
+    }
+    launch(backend, 'selectiveScan', { ...inputs, ...rest, out: y }, { softplus: 1, reverse: 0, chunk: 1 })
+    if (out.dtype !== 'float32') launch(backend, 'copy', { input: y, out: columns(out, 0, channels) }, {})
   },
 }
 
 const product = { transposeA: 0, transposeB: 1, alpha: 1, accumulate: 0, activation: 0 }
-const rows = (operand: Operand, [count, n]: readonly number[]): Operand => ({
-  ...operand,
-  shape: [count, n],
-  strides: [n, 1],
-})
-/** A matrix as a batch of one. */
+/** A matrix as a batch of one, and back. */
 const layer = (operand: Operand): Operand => ({
   ...operand,
   shape: [1, ...operand.shape],
   strides: [0, ...operand.strides],
 })
-/** Columns from `first` on of rows that lie `row` apart, as (B, 1, n). */
-const columns = (operand: Operand, row: number, first: number, shape: readonly number[]): Operand => ({
+const matrix = (operand: Operand): Operand => ({
   ...operand,
-  offset: operand.offset + first,
-  shape,
-  strides: [row, row, 1],
+  shape: operand.shape.slice(1),
+  strides: operand.strides.slice(1),
 })
+/** Columns of (B, ...) from `first` on as a sequence of one, (B, 1, n). */
+const columns = (operand: Operand, first: number, n: number): Operand => {
+  const [batch] = operand.shape
+  const [row] = operand.strides
+  return { ...operand, offset: operand.offset + first, shape: [batch, 1, n], strides: [row, row, 1] }
+}
 
 /** Enqueues the parts of a composite. False where the operation is none. */
 export function enqueueParts(backend: Backend, { kernel, operands, numbers }: Operation): boolean {

@@ -221,7 +221,7 @@ export const kernels = {
     },
     numbers: ['softplus', 'reverse', 'chunk'],
   },
-  /** The first part of one step of a Mamba layer. [x, z] (B, 2D) = rmsNorm(input (B, d)) weight^T + bias; the rows of convState (B, K, D) move up by one and x becomes the last; out (B, 2D) = [silu(convBias + sum_k convWeight[:, 0, k] convState[:, k]), z]. input, convState and out float32; convState contiguous. */
+  /** The first part of one step of a Mamba layer. [x, z] (B, 2D) = rmsNorm(input (B, d)) weight^T + bias; the rows of convState (B, K, D) move up by one and x becomes the last; out (B, 2D) = [silu(convBias + sum_k convWeight[:, 0, k] convState[:, k]), z]. input and convState float32. */
   mambaStepIn: {
     operands: {
       input: 'r',
@@ -235,7 +235,7 @@ export const kernels = {
     },
     numbers: ['eps'],
   },
-  /** The second part: xz (B, 2D) = [x, z] of mambaStepIn, projected (B, R + 2N) = [dt, B, C]. delta = softplus(dt dtWeight^T + dtBias), dtWeight (D, R); state (B, D, N) becomes exp(delta A) state + delta B x; out (B, D) = (C.state + D x) silu(z). All but dtWeight float32. */
+  /** The second part: xz (B, 2D) = [x, z] of mambaStepIn, projected (B, R + 2N) = [dt, B, C]. delta = softplus(dt dtWeight^T + dtBias), dtWeight (D, R); state (B, D, N) becomes exp(delta A) state + delta B x; out (B, D) = (C.state + D x) silu(z). dtBias, A, D and state float32. */
   mambaStepScan: {
     operands: {
       xz: 'r',

@@ -35,8 +35,8 @@ export function disposeState(state: MambaState): void {
 /** Tokens that the prefill takes at a time, so that its memory does not grow with the prompt. */
 const prefillChunk = 1024
 
-/** Most sequences for which the step's own kernels are faster than matrix products. */
-const fusedBatch = 8
+/** Most sequences whose activations stay float32 where the weights are float16. */
+const fewSequences = 8
 /** Argmax in the table of reductions. */
 const argmax = reductions.indexOf('argmax')
 
@@ -168,12 +168,14 @@ export class Decoder {
   /** Moves the state on by a token of each sequence, (B, 1), and returns the hidden states after the final norm. */
   #advance(token: Tensor): Tensor {
     const { model, state, batch } = this
-    if (batch <= fusedBatch && model.hasStep) return model.step(token, state, this.#decays)
-    // Many sequences make matrix products; weights in half precision are multiplied as they are on a GPU.
-    const half = token.backend.device === 'webgpu' && model.head.weight.value.dtype === 'float16'
-    return autocast(half ? 'float16' : null, () => {
-      return model.hidden(token, { state, finalState: 'update', decays: this.#decays }).hidden
-    })
+    // Many sequences make matrix products, in which a GPU multiplies weights in half precision as they are.
+    const { device } = token.backend
+    const half = device === 'webgpu' && model.head.weight.value.dtype === 'float16' && batch > fewSequences
+    return autocast(half ? 'float16' : null, () =>
+      model.hasStep
+        ? model.step(token, state, this.#decays)
+        : model.hidden(token, { state, finalState: 'update', decays: this.#decays }).hidden,
+    )
   }
 
   #writeLogits(hidden: Tensor, out: Tensor): void {

@@ -43,6 +43,8 @@ const matrixTiles: readonly TileChoice[] = [
 const perCore = 2048
 /** Multiplications of one core in the time in which a device of one core writes and reads an element of a split. */
 const splitCost = 72
+/** Multiplications of one core in the time that a dispatch of its own for the sum of a split takes. */
+const splitLaunch = 2e6
 /** How many times faster matrix units multiply. */
 const matrixSpeed = 6
 
@@ -70,8 +72,8 @@ function planFor(
     const work = (tile.rows * tile.columns * tile.perCore) / tile.speed
     for (let splits = 1; splits <= Math.max(1, Math.min(64, Math.floor(K / 128))); splits++) {
       const waves = Math.ceil((groups * splits) / (cores * tile.perCore))
-      const moved = splits > 1 ? (splits * batch * M * N * splitCost * (matrices ? matrixSpeed : 1)) / cores : 0
-      const time = (waves * work * K) / splits + moved
+      const sum = splits > 1 ? (splits * batch * M * N * splitCost) / cores + splitLaunch : 0
+      const time = (waves * work * K) / splits + sum * (matrices ? matrixSpeed : 1)
       if (time < least) {
         least = time
         best = { tile, splits }

@@ -1,11 +1,15 @@
 // One step of a Mamba layer in two kernels. Neighbouring invocations share a row of the matrix, or the states of a
 // channel; a workgroup normalises the input for itself, which costs less than a kernel of its own.
+import type { Operand } from '../types.js'
+import { causalConv1d } from './conv.wgsl.js'
+import { gemm } from './gemm.wgsl.js'
 import {
   alignedByFour,
   ceilDiv,
   type DeviceTraits,
   dispatchLayers,
   type Encoder,
+  type Launcher,
   linearEntry,
   linearGrid,
   present,
@@ -16,6 +20,7 @@ import {
   write,
 } from './launcher.js'
 import { logistic } from './math.wgsl.js'
+import { rmsNorm } from './norms.wgsl.js'
 import { groupReductions } from './rows.wgsl.js'
 import { log2e } from './scanText.js'
 
@@ -54,7 +59,29 @@ const powerOfTwo = (n: number) => 2 ** Math.ceil(Math.log2(n))
 /** Invocations that share `n` elements. */
 const lanesFor = ({ cheapBarriers }: DeviceTraits, n: number) => (cheapBarriers ? Math.min(32, powerOfTwo(n)) : 1)
 
+/** From so many sequences on the product of whole matrices takes less time. */
+const manySequences = 9
+
+/** The same step by kernels that read the matrix once for all sequences. */
+function stepMany(launcher: Launcher, operands: Parameters<typeof mambaStepIn>[1], eps: number): void {
+  const { input, normWeight, weight, bias, convWeight, convBias, convState, out } = operands
+  const [batch, d] = input.shape
+  const half = weight.dtype === 'float16' && out.dtype === 'float16'
+  const normalized = launcher.scratch(half ? 'float16' : 'float32', [batch, d])
+  rmsNorm(launcher, { input, weight: normWeight, out: normalized }, { eps })
+  const layer = (operand: Operand) => ({ ...operand, shape: [1, ...operand.shape], strides: [0, ...operand.strides] })
+  const product = { transposeA: 0, transposeB: 1, alpha: 1, accumulate: 0, activation: 0 }
+  gemm(launcher, { a: layer(normalized), b: layer(weight), bias, out: layer(out) }, product)
+  const x = { ...out, shape: [batch, 1, convState.shape[2]], strides: [out.strides[0], out.strides[0], 1] }
+  const state = { initialState: convState, finalState: convState }
+  causalConv1d(launcher, { input: x, weight: convWeight, bias: convBias, ...state, out: x }, { silu: 1 })
+}
+
 export const mambaStepIn: Encoder<'mambaStepIn'> = (launcher, operands, { eps }) => {
+  if (operands.input.shape[0] >= manySequences) {
+    stepMany(launcher, operands, eps)
+    return
+  }
   const { input, normWeight, weight, bias, convWeight, convBias, convState, out } = operands
   const { traits } = launcher
   const [batch, d] = input.shape

@@ -1,6 +1,7 @@
 // One token's way through a Mamba layer, in place and without gradients: the two halves of a decoding step, and the sum
 // that ends it.
 import { launch } from '../../backend/kernels.js'
+import { autocastDtype } from '../autocast.js'
 import { empty, type Tensor } from '../tensor.js'
 import { gemmInto } from './linear.js'
 
@@ -16,9 +17,9 @@ export interface MambaStepIn {
   readonly convState: Tensor
 }
 
-/** stream (B, d) float32 -> [x, z] (B, 2D): norm, in_proj, and the convolution with SiLU of the x half. */
+/** stream (B, d) float32 -> [x, z] (B, 2D), float32 or what `autocast` says: norm, in_proj, and the convolution with SiLU of the x half. */
 export function mambaStepIn(stream: Tensor, { eps, ...operands }: MambaStepIn): Tensor {
-  const out = empty(stream.backend, [stream.shape[0], operands.weight.shape[0]])
+  const out = empty(stream.backend, [stream.shape[0], operands.weight.shape[0]], autocastDtype() ?? 'float32')
   launch(stream.backend, 'mambaStepIn', { input: stream, ...operands, out }, { eps })
   return out
 }
@@ -37,10 +38,10 @@ export interface MambaStepScan {
   readonly state: Tensor
 }
 
-/** [x, z] (B, 2D) -> y (B, D): dt_proj, one step of the scan, and the gate. */
+/** [x, z] (B, 2D) -> y (B, D) of its dtype: dt_proj, one step of the scan, and the gate. */
 export function mambaStepScan(xz: Tensor, operands: MambaStepScan): Tensor {
   const [batch, channels] = operands.state.shape
-  const out = empty(xz.backend, [batch, channels])
+  const out = empty(xz.backend, [batch, channels], xz.dtype)
   launch(xz.backend, 'mambaStepScan', { xz, ...operands, out }, {})
   return out
 }
