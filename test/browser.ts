@@ -11,10 +11,11 @@ const executablePath = '/usr/bin/chromium'
 /** Why browser tests are skipped, or false. */
 export const browserSkip = existsSync(executablePath) ? false : `${executablePath} is not there`
 
-export function openBrowser(): Promise<Browser> {
+/** `more`: flags beside the usual ones. */
+export function openBrowser(more: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
     executablePath,
-    args: ['--headless', '--no-sandbox', '--disable-background-networking', '--no-first-run'],
+    args: ['--headless', '--no-sandbox', '--disable-background-networking', '--no-first-run', ...more],
   })
 }
 
