@@ -56,6 +56,12 @@ export interface MemoryUse {
 }
 
 /** An in-order queue of operations over one device's memory. */
+/** Bytes of a file. */
+export interface FileRange {
+  readonly begin: number
+  readonly bytes: number
+}
+
 export interface Backend {
   readonly device: DeviceName
   /** Instruction set, thread count or adapter, for people to read. */
@@ -65,6 +71,11 @@ export interface Backend {
   allocate(bytes: number): DeviceBuffer
   release(buffer: DeviceBuffer): void
   enqueue(operation: Operation): void
+  /**
+   * Where the device can: ranges of a file as buffers, which share the system's copy of the file; writes never reach it.
+   * Throws DeviceError where the file cannot be mapped or has become shorter.
+   */
+  mapRanges?(path: string, ranges: readonly FileRange[]): DeviceBuffer[]
   /** Copies host bytes into a buffer, in queue order. `bytes` is read before the call returns. */
   upload(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void
   /** Copies device bytes to the host once everything enqueued before is done. Throws the first error that a kernel reported. */

@@ -1,6 +1,7 @@
 // What every checkpoint is to its readers: named tensors of known dtype and shape, whose bytes can be read in part.
 // safetensors.ts and torch.ts open files as such; sharded.ts puts several together.
 import { MambakitError } from '../errors.js'
+import type { Ranges } from './ranges.js'
 
 /** The dtypes that can stand in a file, with their bytes an element. I64 and F64 are read, never written. */
 export const storedDtypes = {
@@ -23,15 +24,24 @@ export interface StoredTensor {
   readonly data?: string
 }
 
+export interface TensorPlace {
+  readonly ranges: Ranges
+  /** First byte. */
+  readonly begin: number
+}
+
 /** An open checkpoint. */
 export interface CheckpointReader {
   /** The file or index that errors name. */
   readonly file: string
+  /** In the order of their data, as they are best read. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
   /** The bytes of one tensor, in memory aligned to its dtype. Throws CheckpointError where there is no such tensor. */
   read(name: string): Promise<Uint8Array>
   /** Fills `target` with the tensor's bytes from byte `offset`; the range must lie inside the tensor. */
   readInto(name: string, offset: number, target: Uint8Array): Promise<void>
+  /** Where all bytes of a tensor lie in a row, so that neighbours can be read at once; null where they do not. */
+  locate(name: string): TensorPlace | null
   close(): Promise<void>
 }
 

@@ -1,7 +1,7 @@
 // The border between a file's dtypes and the tensors': names, and the two conversions that 64-bit data need. Both are
 // announced, and a value that would not survive is an error.
 import type { Dtype } from '../backend/types.js'
-import { CheckpointError, type StoredDtype } from './checkpoint.js'
+import { CheckpointError, type StoredDtype, storedDtypes } from './checkpoint.js'
 import type { TensorToWrite } from './safetensors.js'
 
 const tensorDtypes: Readonly<Record<StoredDtype, Dtype>> = {
@@ -51,10 +51,12 @@ export function narrowing({ file, name, dtype }: TensorSource): string | null {
 }
 
 /**
- * Turns bytes of a tensor, from its element `first` on and aligned to its dtype, into those of the tensor dtype.
+ * Turns bytes of a tensor, from its element `first` on, into those of the tensor dtype.
  * Throws CheckpointError where a value does not fit.
  */
-export function toTensorBytes(source: TensorSource, bytes: Uint8Array, first = 0): Uint8Array {
+export function toTensorBytes(source: TensorSource, given: Uint8Array, first = 0): Uint8Array {
+  const isWide = storedDtypes[source.dtype] === 8
+  const bytes = isWide && given.byteOffset % 8 !== 0 ? given.slice() : given
   const fail = (index: number, detail: string) =>
     new CheckpointError(source.file, source.name, 'value', `element ${first + index} ${detail}`)
   if (source.dtype === 'I64') {

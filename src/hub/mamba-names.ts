@@ -22,6 +22,7 @@ export function underMambaNames(reader: CheckpointReader, layout: MambaLMConfig[
     tensors: new Map([...stored].map(([name, inFile]) => [name, reader.tensors.get(inFile)!])),
     read: (name) => reader.read(stored.get(name) ?? name),
     readInto: (name, offset, target) => reader.readInto(stored.get(name) ?? name, offset, target),
+    locate: (name) => reader.locate(stored.get(name) ?? name),
     close: () => reader.close(),
   }
 }

@@ -1,11 +1,11 @@
 // A module's state dict to and from safetensors, strictly: every name, every shape, nothing left over.
-import { type Backend, bytesPerElement } from '../backend/types.js'
 import { MambakitError } from '../errors.js'
 import type { Module, Parameter } from '../nn/index.js'
-import { empty, outsideScopes, type Tensor } from '../tensor/index.js'
+import type { Tensor } from '../tensor/index.js'
 import { sameShape } from '../tensor/shape.js'
-import { CheckpointError, type CheckpointReader, storedBytes, storedDtypes } from './checkpoint.js'
-import { loadedDtype, narrowing, storedDtype, toTensorBytes } from './convert.js'
+import { CheckpointError, type CheckpointReader, storedBytes } from './checkpoint.js'
+import { loadedDtype, storedDtype } from './convert.js'
+import { type LoadOptions, pieceBytes, readTensors } from './read-tensors.js'
 import type { TensorToWrite } from './safetensors.js'
 
 /** Tensors as a safetensors writer takes them; each is read from the device when its turn comes. */
@@ -28,60 +28,6 @@ export function moduleToWrite(module: Module): TensorToWrite[] {
     named.push([name, parameter.value])
   }
   return tensorsToWrite(named)
-}
-
-export interface LoadOptions {
-  readonly backend: Backend
-  /** Told of every tensor that had to be narrowed (int64, float64). Default: nobody. */
-  readonly announce?: (message: string) => void
-}
-
-/** What is read at once; large enough for a disk, small beside a model. Divisible by every element's size. */
-const pieceBytes = 4 << 20
-
-/** Memory for two pieces, allocated once for many tensors. */
-type Staging = readonly [Uint8Array, Uint8Array]
-
-function stagingFor(bytes: number): Staging {
-  const size = Math.min(pieceBytes, bytes)
-  return [new Uint8Array(size), new Uint8Array(size)]
-}
-
-/**
- * Reads one tensor of a checkpoint onto a device, in pieces: the next one is read while the one before is uploaded, and
- * no more than two are in memory.
- */
-export async function readTensor(
-  reader: CheckpointReader,
-  name: string,
-  options: LoadOptions,
-  staging: Staging = stagingFor(storedBytes(reader.tensors.get(name)!)),
-): Promise<Tensor> {
-  const entry = reader.tensors.get(name)!
-  const source = { file: reader.file, name, dtype: entry.dtype }
-  const told = narrowing(source)
-  if (told) options.announce?.(told)
-  const dtype = loadedDtype(entry.dtype)
-  const [stored, total] = [storedDtypes[entry.dtype], storedBytes(entry)]
-  const out = outsideScopes(() => empty(options.backend, entry.shape, dtype))
-  try {
-    const read = async (offset: number, turn: number) => {
-      const piece = staging[turn].subarray(0, Math.min(pieceBytes, total - offset))
-      await reader.readInto(name, offset, piece)
-      return piece
-    }
-    let coming = total > 0 ? read(0, 0) : null
-    for (let offset = 0, turn = 0; coming; offset += pieceBytes, turn = 1 - turn) {
-      const piece = await coming
-      coming = offset + pieceBytes < total ? read(offset + pieceBytes, 1 - turn) : null
-      const first = offset / stored
-      out.backend.upload(out.buffer, first * bytesPerElement[dtype], toTensorBytes(source, piece, first))
-    }
-    return out
-  } catch (error) {
-    out.dispose()
-    throw error
-  }
 }
 
 /**
@@ -114,23 +60,12 @@ export function matchParameters(module: Module, reader: CheckpointReader): Map<P
 }
 
 /** Throws CheckpointError where a shared parameter is stored twice with different values. */
-export async function checkShared(
-  reader: CheckpointReader,
-  names: readonly string[],
-  [left, right]: Staging = stagingFor(storedBytes(reader.tensors.get(names[0])!)),
-): Promise<void> {
+export async function checkShared(reader: CheckpointReader, names: readonly string[]): Promise<void> {
   const first = reader.tensors.get(names[0])!
   for (const name of names.slice(1)) {
     const second = reader.tensors.get(name)!
     if (first.data !== undefined && first.data === second.data) continue
-    let same = first.dtype === second.dtype
-    for (let offset = 0; same && offset < storedBytes(first); offset += pieceBytes) {
-      const length = Math.min(pieceBytes, storedBytes(first) - offset)
-      await reader.readInto(names[0], offset, left.subarray(0, length))
-      await reader.readInto(name, offset, right.subarray(0, length))
-      same = sameBytes(left, right, length)
-    }
-    if (!same)
+    if (first.dtype !== second.dtype || !(await sameValues(reader, names[0], name)))
       throw new CheckpointError(
         reader.file,
         name,
@@ -140,21 +75,33 @@ export async function checkShared(
   }
 }
 
-/** Of two pieces, by words: this reads embeddings of hundreds of megabytes. */
-function sameBytes(left: Uint8Array, right: Uint8Array, length: number): boolean {
-  const words = length >> 2
-  const [a, b] = [left, right].map(({ buffer }) => new Int32Array(buffer, 0, words))
-  for (let i = 0; i < words; i++) if (a[i] !== b[i]) return false
-  for (let i = 4 * words; i < length; i++) if (left[i] !== right[i]) return false
+/** Of two tensors of one shape and dtype, piece by piece and by words: embeddings take hundreds of megabytes. */
+async function sameValues(reader: CheckpointReader, one: string, other: string): Promise<boolean> {
+  const total = storedBytes(reader.tensors.get(one)!)
+  const size = Math.min(pieceBytes, total)
+  // Whole words; what is beyond the tensor's end stays zero in both.
+  const [left, right] = [0, 1].map(() => new Uint8Array(Math.ceil(size / 4) * 4))
+  const [a, b] = [left, right].map(({ buffer }) => new Int32Array(buffer))
+  for (let offset = 0; offset < total; offset += size) {
+    const length = Math.min(size, total - offset)
+    await reader.readInto(one, offset, left.subarray(0, length))
+    await reader.readInto(other, offset, right.subarray(0, length))
+    for (let i = 0; i < Math.ceil(length / 4); i++) if (a[i] !== b[i]) return false
+  }
   return true
 }
 
 /** Loads a state dict; names, shapes and dtypes are checked before anything is read, by matchParameters. */
 export async function loadModule(module: Module, reader: CheckpointReader, options: LoadOptions): Promise<void> {
   const matched = matchParameters(module, reader)
-  const staging = stagingFor(Math.max(...[...reader.tensors.values()].map(storedBytes)))
-  for (const stored of matched.values()) await checkShared(reader, stored, staging)
-  for (const [parameter, [name]] of matched) parameter.value = await readTensor(reader, name, options, staging)
+  for (const stored of matched.values()) await checkShared(reader, stored)
+  // In the order of the file, so that a disk is read from front to back.
+  const wanted = new Map([...matched].map(([parameter, [name]]) => [name, parameter]))
+  const names = [...reader.tensors.keys()].filter((name) => wanted.has(name))
+  const tensors = await readTensors(reader, names, options)
+  names.forEach((name, i) => {
+    wanted.get(name)!.value = tensors[i]
+  })
 }
 
 /** Overwrites tensors in place from a file that holds exactly these names and shapes (optimiser state, averages). */

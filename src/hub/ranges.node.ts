@@ -15,6 +15,7 @@ export async function openRanges(file: string): Promise<Ranges> {
       throw new MambakitError(`${file}: expected a file, got ${status.isDirectory() ? 'a folder' : 'a device or pipe'}`)
     return {
       file,
+      path: file,
       size: status.size,
       async readInto(target, position) {
         let done = 0

@@ -6,6 +6,8 @@ export interface Ranges {
   readonly file: string
   /** Length in bytes when it was opened. */
   readonly size: number
+  /** Where the bytes are a file that a device may map. */
+  readonly path?: string
   /** Fills `target` from `position`. Returns the bytes there were: fewer only where the file has been cut since. */
   readInto(target: Uint8Array, position: number): Promise<number>
   close(): Promise<void>

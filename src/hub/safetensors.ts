@@ -128,6 +128,7 @@ export async function readSafetensors(ranges: Ranges): Promise<SafetensorsReader
     async readInto(name, offset, target) {
       await fill(target, entryOf(header, name, file).begin + offset, name)
     },
+    locate: (name) => ({ ranges, begin: entryOf(header, name, file).begin }),
     close: () => ranges.close(),
   }
 }
@@ -148,6 +149,7 @@ export function parseSafetensors(bytes: Uint8Array, file = 'safetensors bytes'):
       const begin = entryOf(header, name, file).begin + offset
       target.set(bytes.subarray(begin, begin + target.length))
     },
+    locate: () => null,
     async close() {},
   }
 }

@@ -75,17 +75,17 @@ export async function readSharded(
 }
 
 function joined(index: ShardIndex, file: string, shards: ReadonlyMap<string, CheckpointReader>) {
-  const tensors = new Map<string, StoredTensor>()
-  for (const [tensor, name] of index.files) {
-    const stored = shards.get(name)!.tensors.get(tensor)
-    if (!stored)
+  for (const [tensor, name] of index.files)
+    if (!shards.get(name)!.tensors.has(tensor))
       throw new CheckpointError(file, tensor, 'index', `is not in ${quoted(name)}, where the index says it is`)
-    tensors.set(tensor, { ...stored, data: stored.data && `${name} ${stored.data}` })
-  }
+  // File by file, as they are best read.
+  const tensors = new Map<string, StoredTensor>()
   for (const [name, shard] of shards)
-    for (const tensor of shard.tensors.keys())
+    for (const [tensor, stored] of shard.tensors) {
       if (index.files.get(tensor) !== name)
         throw new CheckpointError(file, tensor, 'index', `is in ${quoted(name)} too; the index does not say so`)
+      tensors.set(tensor, { ...stored, data: stored.data && `${name} ${stored.data}` })
+    }
   const shardOf = (tensor: string): CheckpointReader => {
     const name = index.files.get(tensor)
     if (name === undefined)
@@ -97,6 +97,7 @@ function joined(index: ShardIndex, file: string, shards: ReadonlyMap<string, Che
     read: async (tensor: string) => shardOf(tensor).read(tensor),
     readInto: async (tensor: string, offset: number, target: Uint8Array) =>
       shardOf(tensor).readInto(tensor, offset, target),
+    locate: (tensor: string) => shardOf(tensor).locate(tensor),
   }
 }
 

@@ -305,10 +305,12 @@ function tensorReader(
   positions: StoragePositions,
 ): CheckpointReader {
   const { file } = ranges
+  const beginOf = ({ storage, offset, dtype }: TorchTensor) =>
+    positions.get(storage.key)! + offset * storedDtypes[dtype]
   const find = (name: string) => {
     const tensor = tensors.get(name)
     if (!tensor) throw new TorchError(file, name, 'no-tensor', `no such tensor; the file holds ${tensors.size}`)
-    return { tensor, begin: positions.get(tensor.storage.key)! + tensor.offset * storedDtypes[tensor.dtype] }
+    return { tensor, begin: beginOf(tensor) }
   }
   const fill = async (target: Uint8Array, position: number, name: string) => {
     if ((await ranges.readInto(target, position)) < target.length)
@@ -316,7 +318,7 @@ function tensorReader(
     return target
   }
   /** A strided tensor that is being read in parts. */
-  let gathered: { name: string; bytes: Uint8Array } | null = null
+  let gathered: { name: string; bytes: Promise<Uint8Array> } | null = null
   const gather = async (name: string): Promise<Uint8Array> => {
     const { tensor, begin } = find(name)
     const { shape, strides, dtype } = tensor
@@ -326,7 +328,8 @@ function tensorReader(
   }
   return {
     file,
-    tensors,
+    // In the order of their data, as they are best read.
+    tensors: new Map([...tensors].sort(([, a], [, b]) => beginOf(a) - beginOf(b))),
     async read(name) {
       const { tensor, begin } = find(name)
       return isContiguous(tensor) ? fill(new Uint8Array(storedBytes(tensor)), begin, name) : gather(name)
@@ -337,9 +340,14 @@ function tensorReader(
         await fill(target, begin + offset, name)
         return
       }
-      if (gathered?.name !== name) gathered = { name, bytes: await gather(name) }
-      target.set(gathered.bytes.subarray(offset, offset + target.length))
-      if (offset + target.length === gathered.bytes.length) gathered = null
+      if (gathered?.name !== name) gathered = { name, bytes: gather(name) }
+      const bytes = await gathered.bytes
+      target.set(bytes.subarray(offset, offset + target.length))
+      if (offset + target.length === bytes.length) gathered = null
+    },
+    locate(name) {
+      const { tensor, begin } = find(name)
+      return isContiguous(tensor) ? { ranges, begin } : null
     },
     close: () => ranges.close(),
   }

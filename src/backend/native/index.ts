@@ -3,7 +3,7 @@ import os from 'node:os'
 import { DeviceError } from '../../errors.js'
 import { CpuBackend, type CpuMemory } from '../cpu.js'
 import { threadCount } from '../threads.js'
-import type { DeviceBuffer, Operand } from '../types.js'
+import type { DeviceBuffer, FileRange, Operand } from '../types.js'
 import { type Addon, type Handle, loadAddon } from './addon.js'
 
 export interface NativeOptions {
@@ -38,6 +38,23 @@ export class NativeBackend extends CpuBackend {
   mapFile(path: string): DeviceBuffer {
     const [address, bytes] = this.memoryOfDevice.mapFile(path)
     return this.adopt(address, bytes, () => this.memoryOfDevice.free(address, 0))
+  }
+
+  mapRanges(path: string, ranges: readonly FileRange[]): DeviceBuffer[] {
+    const [address, size] = this.memoryOfDevice.mapFile(path)
+    const unmap = () => this.memoryOfDevice.free(address, 0)
+    const outside = ranges.find(({ begin, bytes }) => begin + bytes > size)
+    if (outside) {
+      unmap()
+      throw new DeviceError(
+        `${path}: expected ${outside.begin + outside.bytes} bytes, but the file now ends at ${size}`,
+      )
+    }
+    let inUse = ranges.length
+    const release = () => {
+      if (--inUse === 0) unmap()
+    }
+    return ranges.map(({ begin, bytes }) => this.adopt(address + begin, bytes, release))
   }
 
   /** Enqueues a loop that measures the machine; operands and numbers as the loop's comment says. */

@@ -123,3 +123,30 @@ test('an instruction set that the processor lacks is an error that lists those i
     },
   )
 })
+
+test('ranges of a mapped file are buffers of their own, and the last one ends the mapping', { skip }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mambakit-map-'))
+  try {
+    const path = join(folder, 'weights')
+    writeFileSync(path, new Float32Array([1, 2, 3, 4, 5]))
+    const backend = openNative({ threads: 1 })
+    const [a, b] = backend.mapRanges(path, [
+      { begin: 4, bytes: 8 },
+      { begin: 16, bytes: 4 },
+    ])
+    assert.deepEqual([a.bytes, b.bytes], [8, 4])
+    backend.release(a)
+    assert.deepEqual(new Float32Array(await backend.download(b, 0, 4)), new Float32Array([5]))
+    backend.upload(b, 0, new Uint8Array(new Float32Array([7]).buffer))
+    assert.deepEqual(new Float32Array(await backend.download(b, 0, 4)), new Float32Array([7]))
+    assert.equal(new Float32Array(new Uint8Array(readFileSync(path)).buffer)[4], 5)
+    backend.release(b)
+    assert.throws(
+      () => backend.mapRanges(path, [{ begin: 16, bytes: 8 }]),
+      /expected 24 bytes, but the file now ends at 20/,
+    )
+    await backend.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
