@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { MambakitError } from '../src/errors.js'
 import type { PeerFacts } from './report.js'
 
-const folder = fileURLToPath(new URL('../../.peers', import.meta.url))
+const peers = fileURLToPath(new URL('../../.peers', import.meta.url))
 const install =
   'npm install --prefix .peers --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1'
 
@@ -37,7 +37,7 @@ export class LlamaPeer {
   ) {}
 
   /** Loads a GGUF file. Throws a MambakitError that says how to install the peer where it is not there. */
-  static async start(file: string, threads: number, longest: number): Promise<LlamaPeer> {
+  static async start(file: string, threads: number, longest: number, folder = peers): Promise<LlamaPeer> {
     const place = join(folder, 'node_modules/node-llama-cpp')
     if (!(await stat(place).catch(() => null)))
       throw new MambakitError(`--peer: node-llama-cpp is not installed; run \`${install}\` in the clone`)

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -132,6 +132,27 @@ test('what cannot be generated from or continued is refused by one line', () => 
     /standard input: expected UTF-8 text/,
     Buffer.from([65, 0xff, 10]),
   )
+})
+
+test('convert writes GGUF in float32 and in a quarter of the size, and refuses what is no model', () => {
+  const convert = (...args: string[]) => mambakit(['convert', inside('one'), '--to', 'gguf', ...args])
+  const [full, small] = [inside('one.gguf'), inside('one-q8_0.gguf')]
+  assert.match(convert('--out', full).stdout, /one\.gguf: 0\.\d+ MB/)
+  assert.equal(convert('--dtype', 'q8_0', '--out', small).status, 1, 'd_model 24 is no multiple of 32')
+  const wider = ['convert', inside('wider'), '--to', 'gguf']
+  assert.equal(mambakit([...wider, '--dtype', 'q8_0', '--out', small]).status, 0)
+  assert.equal(mambakit([...wider, '--out', full]).status, 0)
+  for (const file of [full, small]) assert.equal(readFileSync(file).toString('latin1', 0, 4), 'GGUF')
+  assert.ok(statSync(small).size < statSync(full).size)
+  assertRefused(
+    ['convert', inside('one'), '--to', 'gguf', '--dtype', 'q8_0', '--out', small],
+    /token_embd.weight: expected rows of a multiple of 32/,
+  )
+  assertRefused(
+    ['convert', inside('nothing'), '--to', 'gguf', '--out', full],
+    /nothing: expected a folder with config\.json/,
+  )
+  assertRefused(['convert', inside('one'), '--to', 'onnx', '--out', full], /'onnx' is invalid. Allowed choices are/)
 })
 
 test('chat keeps the conversation as a state: it saves, forgets and goes on', () => {
