@@ -150,7 +150,7 @@ test('convert writes GGUF in float32 and in a quarter of the size, and refuses w
   )
   assertRefused(
     ['convert', inside('nothing'), '--to', 'gguf', '--out', full],
-    /nothing: expected a folder with config\.json/,
+    /nothing: no such file or folder/,
   )
   assertRefused(['convert', inside('one'), '--to', 'onnx', '--out', full], /'onnx' is invalid. Allowed choices are/)
 })
