@@ -1,11 +1,13 @@
-// `npm run build`: TypeScript to dist/, the native add-on to dist/native/, WebAssembly to dist/wasm/, the web studio to
-// dist/studio/. Compiled kernels are kept under the hash of what they were made from, so that a repeat costs nothing.
-// Without a C++ compiler the add-on is left out, with one line saying so. `npm run build -- ts native` builds some parts.
+// `npm run build`: TypeScript to dist/, the native add-on to dist/native/, WebAssembly to dist/wasm/, the library for pages
+// to dist/web/, the web studio to dist/studio/. Compiled kernels are kept under the hash of what they were made from, so
+// that a repeat costs nothing. Without a C++ compiler the add-on is left out, with one line saying so.
+// `npm run build -- ts native` builds some parts.
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { buildNative } from './build-native.mjs'
 import { buildStudio } from './build-studio.mjs'
 import { buildWasm } from './build-wasm.mjs'
+import { buildWeb } from './build-web.mjs'
 import { root } from './setup.mjs'
 
 const parts = {
@@ -20,6 +22,7 @@ const parts = {
     if (fault) console.log(`no native add-on: ${fault}; the CPU is used through WebAssembly`)
   },
   wasm: buildWasm,
+  web: buildWeb,
   studio: buildStudio,
 }
 

@@ -28,7 +28,7 @@ const recipe = options.quick
 if (options.steps) recipe.steps = Number(options.steps)
 
 try {
-  const backend = await useDevice(options.device, (line) => console.error(line))
+  const backend = await useDevice(options.device, { announce: (line) => console.error(line) })
   console.log(`device: ${backend.device} (${backend.description})`)
   // A demo starts anew each time.
   if (existsSync(out)) rmSync(out, { recursive: true })

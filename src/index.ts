@@ -23,7 +23,7 @@ export { type MambaLMConfig, mambaDefaults, parseMambaConfig } from './models/ma
 export { type ForwardOptions, MambaLM, type MambaState } from './models/mamba-lm.js'
 export type { SamplingOptions, TokenScore } from './models/sampling.js'
 export * from './nn/index.js'
-export { useDevice } from './pipeline/device.js'
+export { type UseDeviceOptions, useDevice } from './pipeline/device.js'
 export { type GeneratedText, type GenerateTextOptions, LanguageModel } from './pipeline/language-model.js'
 export type { LoadModelOptions } from './pipeline/load.js'
 export { type PipelineOptions, pipeline, type TextGenerationPipeline } from './pipeline/pipeline.js'

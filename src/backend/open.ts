@@ -12,26 +12,38 @@ export interface OpenedDevice {
   readonly announcement: string | null
 }
 
+export interface OpenDeviceOptions {
+  /**
+   * Address of the folder that holds the .wasm files (`mambakit/dist/wasm`), where a bundler does not copy them by itself;
+   * relative ones count from the page.
+   */
+  readonly wasmFiles?: string
+}
+
 /** Opens a device; by default the fastest CPU device that is there. Throws DeviceError with the reason where it is not. */
-export async function openDevice(name: DeviceChoice = 'cpu'): Promise<OpenedDevice> {
+export async function openDevice(name: DeviceChoice = 'cpu', options: OpenDeviceOptions = {}): Promise<OpenedDevice> {
   switch (name) {
     case 'native':
       return { backend: (await import('#native')).openNative(), announcement: null }
     case 'wasm':
-      return { backend: await (await import('./wasm/index.js')).openWasm(), announcement: null }
+      return { backend: await (await import('./wasm/index.js')).openWasm(wasmOptions(options)), announcement: null }
     case 'webgpu':
       return { backend: await (await import('./webgpu/index.js')).openWebGpu(), announcement: null }
     case 'reference':
       return { backend: (await import('./reference/index.js')).openReference(), announcement: null }
     case 'cpu':
-      return openCpu()
+      return openCpu(options)
   }
 }
 
-async function openCpu(): Promise<OpenedDevice> {
+const wasmOptions = ({ wasmFiles }: OpenDeviceOptions) => ({
+  files: wasmFiles === undefined ? undefined : new URL(wasmFiles.replace(/\/?$/, '/'), globalThis.location?.href),
+})
+
+async function openCpu(options: OpenDeviceOptions): Promise<OpenedDevice> {
   const fault = (await import('#native')).nativeFault()
   if (fault === null) return openDevice('native')
-  const { backend } = await openDevice('wasm')
+  const { backend } = await openDevice('wasm', options)
   return { backend, announcement: `the CPU is used through WebAssembly: ${fault}` }
 }
 

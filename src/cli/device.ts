@@ -5,5 +5,5 @@ import type { GlobalOptions } from './command.js'
 
 /** Opens what --device names, by default the fastest CPU device, and makes it the default device. */
 export function useChosenDevice({ device }: GlobalOptions): Promise<Backend> {
-  return useDevice(device, (line) => process.stderr.write(`mambakit: ${line}\n`))
+  return useDevice(device, { announce: (line) => process.stderr.write(`mambakit: ${line}\n`) })
 }

@@ -38,7 +38,7 @@ describe('saving and converting a model', () => {
   let folder = ''
   const path = (name: string) => join(folder, name)
   before(async () => {
-    await useDevice('cpu', () => {})
+    await useDevice('cpu', { announce: () => {} })
     folder = await mkdtemp(join(tmpdir(), 'mambakit-save-'))
     await saveModel(new LanguageModel(new MambaLM(small).initialize({ seed: 3 }), byteTokenizer), path('ours'))
   })

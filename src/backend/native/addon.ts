@@ -41,13 +41,23 @@ export interface Addon {
 
 /** Where `npm run build` puts the add-on: beside the compiled TypeScript. */
 const builtAddon = fileURLToPath(new URL('../../../native/mambakit.node', import.meta.url))
+/** The optional package that brings a built one. */
+const packageName = `@mambakit/${process.platform}-${process.arch}`
 
-/** Throws DeviceError where the add-on is missing or does not load. */
-export function loadAddon(path = builtAddon): Addon {
-  try {
-    return createRequire(import.meta.url)(path) as Addon
-  } catch (error) {
-    const [reason] = (error as Error).message.split('\n')
-    throw new DeviceError(`the native add-on cannot be loaded (${reason}); build it with: npm run build`)
+/** Loads the add-on from a path, or where a build or an installed package has put it. Throws DeviceError with the reason. */
+export function loadAddon(path?: string): Addon {
+  const require = createRequire(import.meta.url)
+  const places = path ? [path] : [builtAddon, packageName]
+  for (const place of places) {
+    try {
+      return require(place) as Addon
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      if (code === 'MODULE_NOT_FOUND') continue
+      throw new DeviceError(`the native add-on ${place} cannot be loaded (${message.split('\n')[0]})`)
+    }
   }
+  throw new DeviceError(
+    `there is no native add-on at ${places.join(' or ')}; build it in a clone with: npm run build, or install: npm install ${packageName}`,
+  )
 }

@@ -14,7 +14,7 @@ export interface WasmOptions {
   /** Use relaxed SIMD; default: where the runtime has it. */
   readonly relaxed?: boolean
   /** Folder of the .wasm files, ending with a slash; default: where the build put them. */
-  readonly files?: string | URL
+  readonly files?: URL
 }
 
 // Spelled out one by one, so that bundlers find and copy the files.
