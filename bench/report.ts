@@ -24,6 +24,9 @@ export interface StepShare {
   readonly callsPerStep: number
   readonly millisecondsPerStep: number
   readonly share: number
+  /** What its operands hold, and its counted arithmetic, over its time; absent where nobody counted. */
+  readonly gigabytesPerSecond?: number
+  readonly gigaflopsPerSecond?: number
 }
 
 /** A public library that was measured beside us. */
@@ -92,11 +95,16 @@ const columns = (...titles: string[]) =>
   titles.map((title) => ({ title: title.replace(/^>/, ''), align: title.startsWith('>') ? 'right' : 'left' }) as const)
 
 function stepTable(title: string, kernels: readonly StepShare[]): string[] {
-  const rows = kernels.map(({ kernel, callsPerStep, millisecondsPerStep, share }) => [
+  const rated = kernels.some(({ gigabytesPerSecond }) => gigabytesPerSecond !== undefined)
+  const rows = kernels.map(({ kernel, callsPerStep, millisecondsPerStep, share, ...rates }) => [
     kernel,
     Number.isInteger(callsPerStep) ? `${callsPerStep}` : callsPerStep.toFixed(1),
     millisecondsPerStep.toFixed(2),
     `${(100 * share).toFixed(1)} %`,
+    ...(rated
+      ? [rates.gigabytesPerSecond, rates.gigaflopsPerSecond].map((rate) => (rate === undefined ? '' : digits(rate)))
+      : []),
   ])
-  return formatTable(columns(title, '>calls', '>ms a step', '>share'), rows)
+  const titles = [title, '>calls', '>ms a step', '>share', ...(rated ? ['>GB/s', '>GFLOP/s'] : [])]
+  return formatTable(columns(...titles), rows)
 }

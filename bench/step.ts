@@ -21,7 +21,11 @@ export interface StepShape {
 /** Kernels that a step cannot do without. */
 const essential = new Set(['gemm', 'selectiveScan', 'selectiveScanGrad'])
 
-function randomTokens(model: MambaLM, { batch, length }: StepShape): TrainingTask<TokenBatch> {
+/** The task of training on random tokens. */
+export function randomTokens(
+  model: MambaLM,
+  { batch, length }: Pick<StepShape, 'batch' | 'length'>,
+): TrainingTask<TokenBatch> {
   return {
     model,
     unit: 'tokens',

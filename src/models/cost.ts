@@ -25,19 +25,34 @@ const counters: Partial<Record<KernelName, Counter>> = {
   gemm: ([a, , , out]) => ({ flops: 2 * size(out) * ((a[1] * a[2]) / out[1]) }),
   causalConv1d: ([input, weight]) => ({ flops: 2 * size(input) * weight[2] }),
   selectiveScan: ([u, , A]) => ({ flops: 9 * size(u) * A[1], stateUpdates: size(u) * A[1] }),
+  mambaStepIn: ([input, , weight, , taps]) => ({ flops: 2 * input[0] * (size(weight) + size(taps)) }),
+  mambaStepScan: ([xz, , dtWeight, , A]) => ({
+    flops: xz[0] * (2 * size(dtWeight) + 9 * size(A)),
+    stateUpdates: xz[0] * size(A),
+  }),
   // Scores and weighted sums over every key; causal attention does half of it and is counted so.
   attention: ([q, k]) => ({ flops: 4 * size(q) * k[1] }),
+}
+
+/** The arithmetic of an operation, as `Cost` counts it; null where it is not counted. */
+export function operationCost({
+  kernel,
+  operands,
+  numbers,
+}: Operation): { flops: number; stateUpdates?: number } | null {
+  const counted = counters[kernel]?.(operands.map((operand) => operand?.shape ?? []))
+  if (!counted) return null
+  const causal = kernel === 'attention' && numbers[1] === 1
+  return causal ? { ...counted, flops: counted.flops / 2 } : counted
 }
 
 /** Runs `forward` on a meta device and counts what it enqueues. */
 export function countCost(forward: (backend: MetaBackend) => void): Cost {
   const cost = { flops: 0, stateUpdates: 0, kernelCalls: 0, peakBytes: 0 }
-  const backend = new MetaBackend(({ kernel, operands, numbers }: Operation) => {
-    const counted = counters[kernel]?.(operands.map((operand) => operand?.shape ?? []))
-    if (!counted) return
-    const causal = kernel === 'attention' && numbers[1] === 1
-    cost.flops += causal ? counted.flops / 2 : counted.flops
-    cost.stateUpdates += counted.stateUpdates ?? 0
+  const backend = new MetaBackend((operation) => {
+    const counted = operationCost(operation)
+    cost.flops += counted?.flops ?? 0
+    cost.stateUpdates += counted?.stateUpdates ?? 0
   })
   forward(backend)
   return { ...cost, kernelCalls: backend.operationCount, peakBytes: backend.peakBytes }

@@ -42,6 +42,9 @@ export class WebGpuBackend implements Backend {
   dispatchCount = 0
   submissionCount = 0
   private profiler: Profiler | null = null
+  /** While a profile by operation runs: who is shown each operation, and the kernel of the one being encoded. */
+  private observer: ((operation: Operation) => void) | null = null
+  private encoding: KernelName | null = null
   private readonly pool: BufferPool
   private readonly ring: ParameterRing
   private readonly pipelines: Pipelines
@@ -112,6 +115,10 @@ export class WebGpuBackend implements Backend {
     const named2: Record<string, number> = {}
     for (let i = 0; i < numberNames.length; i++) named2[numberNames[i]] = numbers[i]
     this.operationCount++
+    if (this.observer) {
+      this.observer({ kernel, operands, numbers })
+      this.encoding = kernel
+    }
     try {
       encode(this.launcher, named as Parameters<typeof encode>[1], named2 as Parameters<typeof encode>[2])
     } finally {
@@ -193,19 +200,25 @@ export class WebGpuBackend implements Backend {
     this.profiler?.collect()
   }
 
-  /** Times each dispatch that `run` enqueues by the device's clock, and sums by kernel text. Each gets a pass of its own. */
-  async profile(run: () => void | Promise<void>): Promise<KernelTime[]> {
+  /**
+   * Times each dispatch that `run` enqueues by the device's clock, in a pass of its own, and sums by kernel text; or, where
+   * `observe` is shown the operations, by kernel of the table.
+   */
+  async profile(run: () => void | Promise<void>, observe?: (operation: Operation) => void): Promise<KernelTime[]> {
     if (!this.gpu.features.has('timestamp-query')) {
       throw new DeviceError('webgpu: this device has no timestamp queries; a profile needs them')
     }
     this.flush()
     const profiler = new Profiler(this.gpu, batchSize)
     this.profiler = profiler
+    this.observer = observe ?? null
     try {
       await run()
       this.flush()
     } finally {
       this.profiler = null
+      this.observer = null
+      this.encoding = null
     }
     return profiler.times()
   }
@@ -327,7 +340,7 @@ export class WebGpuBackend implements Backend {
       return
     }
     this.encoder ??= this.gpu.createCommandEncoder()
-    if (this.profiler) this.pass = this.profiler.beginPass(this.encoder, command.pipeline.label)
+    if (this.profiler) this.pass = this.profiler.beginPass(this.encoder, this.encoding ?? command.pipeline.label)
     this.pass ??= this.encoder.beginComputePass()
     this.pass.setPipeline(command.pipeline)
     if (command.type === 'bound') this.pass.setBindGroup(0, command.group)

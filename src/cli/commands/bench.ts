@@ -1,9 +1,9 @@
 // `mambakit bench WHAT`: times parts of the library beside limits of the machine and public peers, in one run.
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import pc from 'picocolors'
 import type { LanguageModelBenchOptions } from '../../../bench/lm.js'
 import type { BenchReport } from '../../../bench/report.js'
-import { type CliCommand, integerOption } from '../command.js'
+import { type CliCommand, type GlobalOptions, integerOption, UsageError } from '../command.js'
 
 const examples: CliCommand['examples'] = [
   ['mambakit bench kernels', 'GEMM, selective scan, memory, and training steps by kernel'],
@@ -11,13 +11,31 @@ const examples: CliCommand['examples'] = [
   ['mambakit bench load', 'how fast a checkpoint is loaded, and how much memory that takes'],
   ['mambakit bench lm', 'reading and writing with a language model of random weights'],
   ['mambakit bench lm --peer', 'beside llama.cpp on the same weights'],
+  [
+    'mambakit bench --device webgpu --profile',
+    'kernels of a training and a decoding step on the GPU, with their rates',
+  ],
 ]
 
 export const bench: CliCommand = {
   name: 'bench',
   summary: 'time kernels, loading and language models beside the limits of this machine and public peers',
   examples,
-  configure(command) {
+  configure(command, globals) {
+    command.option('--profile', 'the same as bench profile', false).action(({ profile }: { profile: boolean }) => {
+      if (!profile) throw new UsageError('bench: say what to measure: kernels, load, lm or profile')
+      return profileModel(profileDefaults, globals())
+    })
+    const { model, batch, length, precision } = profileDefaults
+    command
+      .command('profile')
+      .description('kernels of a training and a decoding step, by the clock of --device webgpu')
+      .option('--model <name|config.json>', 'what to profile; its weights are random', model)
+      .option('--batch <n>', 'windows of the training step', integerOption('--batch', 1), batch)
+      .option('--length <n>', 'tokens a window', integerOption('--length', 1), length)
+      .addOption(new Option('--precision <kind>', 'of the training step').choices(['f32', 'mixed']).default(precision))
+      .option('--json', 'print JSON', false)
+      .action((options: ProfileFlags) => profileModel(options, globals()))
     addBench(command, 'kernels', 'kernels of the native device; ratios first (about 3 minutes)', async () => {
       const { benchKernels } = await import('../../../bench/kernels.js')
       return benchKernels
@@ -35,6 +53,37 @@ export const bench: CliCommand = {
       .option('--context <n>', 'tokens of the long context', integerOption('--context', 1), 100_000)
       .option('--peer', 'measure llama.cpp (node-llama-cpp) in the same run', false)
   },
+}
+
+interface ProfileFlags {
+  readonly model: string
+  readonly batch: number
+  readonly length: number
+  readonly precision: 'f32' | 'mixed'
+  readonly json: boolean
+}
+const profileDefaults: ProfileFlags = { model: 'mamba-small', batch: 8, length: 256, precision: 'f32', json: false }
+
+async function profileModel({ json, ...options }: ProfileFlags, { device }: GlobalOptions): Promise<void> {
+  if (device !== 'webgpu')
+    throw new UsageError(
+      `bench --profile: expected --device webgpu, got ${device ?? 'none'}; bench kernels times the CPU`,
+    )
+  const [{ openWebGpu }, { setDefaultBackend }, { benchProfile }, { formatReport }] = await Promise.all([
+    import('../../backend/webgpu/index.js'),
+    import('../../tensor/index.js'),
+    import('../../../bench/profile.js'),
+    import('../../../bench/report.js'),
+  ])
+  const gpu = await openWebGpu()
+  try {
+    setDefaultBackend(gpu)
+    const onSection = json ? undefined : (title: string) => void process.stderr.write(pc.dim(`measuring: ${title}\n`))
+    const report = await benchProfile(gpu, { ...options, onSection })
+    process.stdout.write(`${json ? JSON.stringify(report, null, 2) : formatReport(report).join('\n')}\n`)
+  } finally {
+    await gpu.close()
+  }
 }
 
 interface BenchOptions {
