@@ -12,6 +12,7 @@ import { type BoundDispatch, Pipelines, type RecordedDispatch } from './pipeline
 import { BufferPool, mapRead, SparePool, usage, type WebGpuBuffer } from './pool.js'
 import { type KernelTime, Profiler } from './profiler.js'
 import type { Dispatch } from './program.js'
+import { halves } from './slices.js'
 import { assignSlots, bufferOf, gatherInArena } from './slots.js'
 
 type Command =
@@ -106,7 +107,13 @@ export class WebGpuBackend implements Backend {
     return this.pool.memory()
   }
 
-  enqueue({ kernel, operands, numbers }: Operation): void {
+  enqueue(operation: Operation): void {
+    const parts = halves(operation, this.launcher.traits.bindingBytes)
+    if (parts) for (const part of parts) this.enqueue(part)
+    else this.enqueueFitting(operation)
+  }
+
+  private enqueueFitting({ kernel, operands, numbers }: Operation): void {
     const encode = encoders[kernel] as Encoder<KernelName> | undefined
     if (!encode) throw new MissingKernelError(kernel, this.device)
     const { operandNames, numberNames } = signatures[kernel]
@@ -313,8 +320,7 @@ export class WebGpuBackend implements Backend {
   }
 
   private dispatchFitting(dispatch: Dispatch): void {
-    const { maxStorageBufferBindingSize } = this.gpu.limits
-    const assignment = assignSlots(dispatch, maxStorageBufferBindingSize, this.nativeF16)
+    const assignment = assignSlots(dispatch, this.launcher.traits.bindingBytes, this.nativeF16)
     const program = this.pipelines.program(dispatch, assignment)
     const group = this.pipelines.bindGroup(program, assignment)
     const { integers, floats = {} } = dispatch

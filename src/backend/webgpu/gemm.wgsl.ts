@@ -60,7 +60,7 @@ function planFor(
   K: number,
   batch: number,
   matrices: boolean,
-  { fillingInvocations, workgroupBytes }: DeviceTraits,
+  { fillingInvocations, workgroupBytes, bindingBytes }: DeviceTraits,
 ): Plan {
   const choices = matrices ? matrixTiles : tiles
   const bytes = matrices ? matrixTileBytes : tileBytes
@@ -70,7 +70,8 @@ function planFor(
   for (const tile of choices.filter((tile) => bytes(tile) <= workgroupBytes)) {
     const groups = ceilDiv(M, tile.rows) * ceilDiv(N, tile.columns) * batch
     const work = (tile.rows * tile.columns * tile.perCore) / tile.speed
-    for (let splits = 1; splits <= Math.max(1, Math.min(64, Math.floor(K / 128))); splits++) {
+    const most = Math.min(64, Math.floor(K / 128), Math.floor(bindingBytes / (4 * batch * M * N)))
+    for (let splits = 1; splits <= Math.max(1, most); splits++) {
       const waves = Math.ceil((groups * splits) / (cores * tile.perCore))
       const sum = splits > 1 ? (splits * batch * M * N * splitCost) / cores + splitLaunch : 0
       const time = (waves * work * K) / splits + sum * (matrices ? matrixSpeed : 1)

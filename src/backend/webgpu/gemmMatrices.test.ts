@@ -40,6 +40,7 @@ test('products on matrix units are valid WGSL in every form', { skip }, async ()
       cheapBarriers: true,
       exchange: 'subgroup',
       matrices: true,
+      bindingBytes: 2 ** 31,
       workgroupBytes: 49152,
     },
   }

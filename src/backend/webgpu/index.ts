@@ -14,6 +14,8 @@ export interface WebGpuOptions {
   readonly cheapBarriers?: boolean
   /** How 32 invocations exchange values. Default: by subgroups where those are of 32, else not. */
   readonly exchange?: DeviceTraits['exchange']
+  /** Bytes a storage binding may have; default: what the adapter allows. Larger tensors are worked on in parts. */
+  readonly bindingBytes?: number
   /** May kernels use matrix units? Default: where there are such. */
   readonly matrices?: boolean
 }
@@ -115,6 +117,7 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBac
     exchange: options.exchange ?? (subgroups ? ('subgroup' as const) : ('none' as const)),
     ...(software ? softwareTraits : gpuTraits),
     matrices: subgroups && hasMatrices(adapter) && options.matrices !== false,
+    bindingBytes: Math.min(options.bindingBytes ?? Number.POSITIVE_INFINITY, limits.maxStorageBufferBindingSize),
     workgroupBytes: limits.maxComputeWorkgroupStorageSize,
   }
   // NVIDIA's drivers do not say how large a GPU is; an H100 holds 270,336.

@@ -26,6 +26,8 @@ export interface DeviceTraits {
   readonly exchange: 'subgroup' | 'barriers' | 'none'
   /** Has it matrix units for float16 that sum in float32, by 16 x 16 x 16? */
   readonly matrices: boolean
+  /** Bytes that a storage binding may have. */
+  readonly bindingBytes: number
   /** Workgroup memory that a kernel may use, in bytes. */
   readonly workgroupBytes: number
 }

@@ -59,6 +59,24 @@ test('scans by tiles, in one segment or several, give the same', { skip }, async
   }
 })
 
+test('tensors larger than a binding are worked on in parts', { skip }, async () => {
+  const narrow = await openWebGpu({ bindingBytes: 16384 })
+  try {
+    await assertSuite(narrow, ['fill', 'copy', 'unary', 'binary', 'select', 'axpby'])
+    const large: KernelName[] = ['softmax', 'gemm', 'rmsNorm', 'crossEntropy', 'gather', 'reduce']
+    const { failures } = await runSuite(narrow, openReference(), { kernels: large })
+    // What one row or a shared operand needs beyond a binding stays an error that says so.
+    const wrong = failures.filter(({ operand }) => !operand.includes('bytes in one binding'))
+    assert.deepEqual(wrong.map(describeFailure), [])
+    const counts = Object.fromEntries(
+      large.map((kernel) => [kernel, failures.filter((f) => f.kernel === kernel).length]),
+    )
+    assert.deepEqual(counts, { softmax: 2, gemm: 2, rmsNorm: 0, crossEntropy: 4, gather: 6, reduce: 7 })
+  } finally {
+    await narrow.close()
+  }
+})
+
 test('a profile names every dispatch and changes nothing', { skip }, async (t) => {
   const [x, y] = [tensor(gpu, [1, 2]), tensor(gpu, [0, 0])]
   const run = () => launch(gpu, 'axpby', { a: x, b: x, out: y }, { alpha: 1, beta: 2 })
