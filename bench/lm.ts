@@ -141,7 +141,7 @@ async function readAndWrite(
         })
       },
     },
-    bench.contender('memory', 1, () => backend.enqueueLimit('benchMemoryRead', [sum, memory], [])),
+    bench.contender('memory', 4, () => backend.enqueueLimit('benchMemoryRead', [sum, memory], [])),
     ...(peer ? peerContenders(peer, ids, written) : []),
   ]
   const taken = await takeTurns(contenders, rounds)

@@ -18,15 +18,19 @@ void results(const Problem& p, i64 i, i64 j, vf sums, i64 n) {
   withFloat(p.outDtype, [&](auto tag) { storeResults<decltype(tag)>(p, i, j, sums, n); });
 }
 
-/// Dot products of ROWS rows of a with COLUMNS columns of b, which lie along k. Two accumulators each.
+/// Dot products of ROWS rows of a with COLUMNS columns of b, which lie along k. The columns of the next call begin `ahead`
+/// elements on and are fetched meanwhile: a column is too short for the processor to see by itself how memory is read.
 template <class S, int ROWS, int COLUMNS>
-void dotTile(const float* a, i64 K, const typename S::T* const (&b)[COLUMNS], float (&out)[ROWS][COLUMNS]) {
+void dotTile(const float* a, i64 K, const typename S::T* const (&b)[COLUMNS], i64 ahead, float (&out)[ROWS][COLUMNS]) {
   vf acc[ROWS][COLUMNS] = {};
   i64 k = 0;
   for (; k + W <= K; k += W) {
     vf y[COLUMNS];
 #pragma GCC unroll 8
-    for (int c = 0; c < COLUMNS; c++) y[c] = S::load(b[c] + k);
+    for (int c = 0; c < COLUMNS; c++) {
+      __builtin_prefetch(b[c] + ahead + k);
+      y[c] = S::load(b[c] + k);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
       const vf x = load(a + r * K + k);
@@ -54,7 +58,7 @@ void dotRows(const Problem& p, const float* a, i64& row, i64 j, i64 n) {
       const typename S::T* columns[COLUMNS];
       for (i64 i = 0; i < COLUMNS; i++) columns[i] = b + (j + least(c + i, n - 1)) * p.b.column;
       float part[ROWS][COLUMNS];
-      dotTile<S, ROWS, COLUMNS>(a + row * p.K, p.K, columns, part);
+      dotTile<S, ROWS, COLUMNS>(a + row * p.K, p.K, columns, COLUMNS * p.b.column, part);
       for (int r = 0; r < ROWS; r++)
         for (i64 i = 0; i < COLUMNS && c + i < n; i++) sums[r][c + i] = part[r][i];
     }
@@ -106,9 +110,9 @@ void columns(const Problem& p, const float* a, i64 begin, i64 end) {
   if (j < end) sumRest<S>(p, a, j, end - j);
 }
 
-}  // namespace
-
-void gemmFewRows(const Args& args, const Problem& p) {
+/// The rows of a as dense float32, where they are not so already.
+const float* denseRows(const Args& args, const Problem& p) {
+  if (p.a.dtype == FLOAT32 && p.a.column == 1 && (p.M == 1 || p.a.row == p.K)) return (const float*)p.a.data;
   float* const a = args.shared<float>(1, p.M * p.K);
   withFloat(p.a.dtype, [&](auto tag) {
     using S = decltype(tag);
@@ -116,9 +120,18 @@ void gemmFewRows(const Args& args, const Problem& p) {
     for (i64 i = 0; i < p.M; i++)
       for (i64 k = 0; k < p.K; k++) a[i * p.K + k] = S::get(from[i * p.a.row + k * p.a.column]);
   });
-  // Enough work a task that a thread's start does not show, in whole vectors.
+  return a;
+}
+
+}  // namespace
+
+void gemmFewRows(const Args& args, const Problem& p) {
+  const float* const a = denseRows(args, p);
+  // Enough work a task that a thread's start does not show, in whole vectors; but a share for every thread.
   constexpr i64 STEP = 8 * W;
-  const i64 grain = ((1 << 16) / most<i64>(1, p.K) / STEP + 1) * STEP;
+  const i64 enough = ((1 << 16) / most<i64>(1, p.K) / STEP + 1) * STEP;
+  const i64 share = ((p.N + args.runtime->threads - 1) / args.runtime->threads + W - 1) / W * W;
+  const i64 grain = least(enough, share);
   args.ranges(p.N, grain, [&](i64 begin, i64 end, i32) {
     withFloat(p.b.dtype, [&](auto tag) {
       if (p.bAlongK) dots<decltype(tag)>(p, a, begin, end);
