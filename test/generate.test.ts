@@ -148,10 +148,7 @@ test('convert writes GGUF in float32 and in a quarter of the size, and refuses w
     ['convert', inside('one'), '--to', 'gguf', '--dtype', 'q8_0', '--out', small],
     /token_embd.weight: expected rows of a multiple of 32/,
   )
-  assertRefused(
-    ['convert', inside('nothing'), '--to', 'gguf', '--out', full],
-    /nothing: no such file or folder/,
-  )
+  assertRefused(['convert', inside('nothing'), '--to', 'gguf', '--out', full], /nothing: no such file or folder/)
   assertRefused(['convert', inside('one'), '--to', 'onnx', '--out', full], /'onnx' is invalid. Allowed choices are/)
 })
 

@@ -1,5 +1,5 @@
 // Draws a plot of an experiment by Observable Plot, as SVG and, where a rasteriser is installed, as PNG. The packages are
-// development dependencies, loaded when a report is written. Node only.
+// optional ones, loaded when a report is written. Node only.
 import { MambakitError } from '../errors.js'
 import type { PlotSpec } from './experiment.js'
 
