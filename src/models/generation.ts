@@ -1,4 +1,5 @@
-// Generation of tokens: prompts of any lengths side by side, each giving exactly what it gives alone.
+// Generation of tokens: prompts of any lengths side by side, each giving exactly what it gives alone (on WebGPU: up to
+// rounding).
 
 import { launch } from '../backend/kernels.js'
 import { MambakitError } from '../errors.js'

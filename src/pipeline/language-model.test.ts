@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { openNative } from '../backend/native/index.js'
+import { openDevice } from '../backend/open.js'
 import { openReference } from '../backend/reference/index.js'
 import type { Backend } from '../backend/types.js'
 import { byteTokenizer, type Tokenizer } from '../data/tokenizer.js'
@@ -50,7 +51,8 @@ async function textOf(prompt: string, options: GenerateTextOptions = {}, model =
   return text
 }
 
-test('a batch of prompts of any lengths gives exactly what its members give one by one', async () => {
+/** Draws prompts and options, and compares a batch with its members. */
+async function assertBatchIsItsMembers(lm: LanguageModel, numRuns: number): Promise<void> {
   const prompts = fc.array(fc.string({ maxLength: 30 }), { minLength: 1, maxLength: 11 })
   const options = fc.record({
     temperature: fc.constantFrom(0, 0.7, 1.3),
@@ -72,8 +74,17 @@ test('a batch of prompts of any lengths gives exactly what its members give one 
         assert.equal(text, alone.text)
       }
     }),
-    { numRuns: 25 },
+    { numRuns },
   )
+}
+
+test('a batch of prompts of any lengths gives exactly what its members give one by one', async () => {
+  await assertBatchIsItsMembers(lm, 25)
+  const { backend: wasm } = await openDevice('wasm')
+  const other = build(5, {}, wasm)
+  await assertBatchIsItsMembers(other, 5)
+  other.dispose()
+  await wasm.close()
 })
 
 test('log-probabilities are those of the forward pass', async () => {

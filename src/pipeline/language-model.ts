@@ -50,7 +50,7 @@ export class LanguageModel {
     }
   }
 
-  /** Texts that follow several prompts, made side by side; each is what its prompt gives alone. */
+  /** Texts that follow several prompts, made side by side; each is what its prompt gives alone (on WebGPU up to rounding). */
   async generateBatch(prompts: readonly string[], options: GenerateTextOptions = {}): Promise<GeneratedText[]> {
     const { state, stop = [], endToken = this.tokenizer.endOfText, ...rest } = options
     const rows = prompts.map(() => ({
