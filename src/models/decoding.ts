@@ -70,25 +70,32 @@ export class Decoder {
   /**
    * Reads one prompt for each sequence, of any lengths, and returns the logits (B, V) after their last tokens. Prompts are
    * read one after the other, so that each gives what it gives alone. For a prompt without tokens they are `known`, the
-   * logits (V) that belong to the state.
+   * logits (V) that belong to the state. `signal` ends it between pieces by an AbortError; the state is then somewhere
+   * within the prompts.
    */
-  async prefill(prompts: Int32Array | readonly Int32Array[], known?: Float32Array): Promise<Float32Array> {
+  async prefill(
+    prompts: Int32Array | readonly Int32Array[],
+    { known, signal }: { readonly known?: Float32Array; readonly signal?: AbortSignal } = {},
+  ): Promise<Float32Array> {
     const each = prompts instanceof Int32Array ? [prompts] : prompts
     if (each.length !== this.batch || (!known && each.some((prompt) => prompt.length === 0)))
       throw new MambakitError(
         `prompt: expected at least one token for each of ${this.batch} sequences, got ${each.map(({ length }) => length).join(', ') || 'none'}`,
       )
-    for (const [row, prompt] of each.entries()) if (prompt.length > 0) this.#read(prompt, row)
+    for (const [row, prompt] of each.entries()) if (prompt.length > 0) await this.#read(prompt, row, signal)
     const logits = await this.#readLogits()
     for (const [row, prompt] of each.entries())
       if (prompt.length === 0) logits.set(known!, row * this.model.config.vocabSize)
     return logits
   }
 
-  #read(prompt: Int32Array, row: number): void {
+  async #read(prompt: Int32Array, row: number, signal: AbortSignal | undefined): Promise<void> {
     const { backend } = this.#token
     const own = (whole: Tensor) => (this.batch === 1 ? whole : slice(whole, 0, row, row + 1))
     for (let start = 0; start < prompt.length; start += prefillChunk) {
+      // Waits for the piece before, so that an interruption is seen in time and little is enqueued at once.
+      if (start > 0) await this.#token.data()
+      signal?.throwIfAborted()
       const end = Math.min(start + prefillChunk, prompt.length)
       noGrad(() =>
         scope(() => {

@@ -116,7 +116,7 @@ async function* generateRows(
   try {
     signal?.throwIfAborted()
     if (maxTokens === 0) return
-    let logits = await decoder.prefill(prompts, known)
+    let logits = await decoder.prefill(prompts, { known, signal })
     const tokens = new Int32Array(prompts.length)
     const choose = (row: number) => choosers[row].choose(logits.subarray(row * vocabSize, (row + 1) * vocabSize))
     const each = function* (next: (row: number) => ReturnType<typeof choose>) {

@@ -267,6 +267,22 @@ test('an abort signal ends generation by an AbortError, before and under way', a
   assert.equal(seen.length, 3)
 })
 
+test('an abort while a long text is read leaves the session where it stood', async () => {
+  const session = lm.session()
+  await session.read('Call me')
+  using before = await session.state()
+  const controller = new AbortController()
+  const reading = session.read('whale '.repeat(20_000), { signal: controller.signal })
+  setTimeout(() => controller.abort(), 5)
+  await assert.rejects(reading, { name: 'AbortError' })
+  using after = await session.state()
+  assert.equal(after.tokens, before.tokens)
+  assert.deepEqual(after.logits, before.logits)
+  const [a, b] = [await before.layers[1].ssm.data(), await after.layers[1].ssm.data()]
+  assert.deepEqual(a, b)
+  session.dispose()
+})
+
 test('pipeline(text-generation) answers one prompt or several, and streams', async () => {
   const write = await pipeline('text-generation', lm)
   const [one] = await write('Call', plain)

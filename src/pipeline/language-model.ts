@@ -42,8 +42,7 @@ export class LanguageModel {
   async *generatePieces(prompt: string, options: GenerateTextOptions = {}): AsyncGenerator<TextPiece> {
     const session = this.session(options.state)
     try {
-      options.signal?.throwIfAborted()
-      await session.read(prompt)
+      await session.read(prompt, options)
       yield* session.generate(options)
     } finally {
       session.dispose()
@@ -87,11 +86,11 @@ export class LanguageModel {
   /** Reads a text and returns the state after it: a value of constant size, which the caller disposes. */
   async prefill(
     text: string,
-    options: { state?: SequenceState } = {},
+    options: { state?: SequenceState; signal?: AbortSignal } = {},
   ): Promise<{ state: SequenceState; logits: Float32Array }> {
     const session = this.session(options.state)
     try {
-      await session.read(text)
+      await session.read(text, options)
       const state = await session.state()
       return { state, logits: state.logits }
     } finally {

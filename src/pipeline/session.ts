@@ -60,18 +60,27 @@ export class TextSession {
     return this.#tokens
   }
 
-  /** Reads text. */
-  async read(text: string): Promise<void> {
-    await this.#readTokens(this.#tokenizer.encode(text))
+  /** Reads text. Throws an AbortError where `signal` ends it; the session then stands where it stood before. */
+  async read(text: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    signal?.throwIfAborted()
+    const before = signal && cloneState(this.#decoder.state)
+    try {
+      await this.#readTokens(this.#tokenizer.encode(text), signal)
+    } catch (error) {
+      if (before) copyState(before, this.#decoder.state)
+      throw error
+    } finally {
+      if (before) disposeState(before)
+    }
   }
 
-  async #readTokens(tokens: Int32Array): Promise<void> {
+  async #readTokens(tokens: Int32Array, signal?: AbortSignal): Promise<void> {
     const unread = this.#pending === null ? 0 : 1
     const all = new Int32Array(unread + tokens.length)
     if (this.#pending !== null) all[0] = this.#pending
     all.set(tokens, unread)
     if (all.length === 0) return
-    this.#logits = await this.#decoder.prefill(all)
+    this.#logits = await this.#decoder.prefill(all, { signal })
     this.#pending = null
     this.#tokens += tokens.length
     for (const token of tokens) this.#seen.add(token)

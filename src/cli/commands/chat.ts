@@ -62,7 +62,7 @@ class Conversation {
   async *answer(message: string, signal: AbortSignal): AsyncGenerator<string> {
     const { system, user, assistant, ...sampling } = this.options
     const before = this.#session.tokens === 0 ? system && `${system}\n` : '\n'
-    await this.#session.read(`${before}${user}: ${message}\n${assistant}:`)
+    await this.#session.read(`${before}${user}: ${message}\n${assistant}:`, { signal })
     // A turn that begins is the end of the answer; the session then stands before it.
     const stop = [`\n${user}:`, `\n${assistant}:`]
     let blank = true

@@ -99,7 +99,7 @@ async function generateOne(
   let text = ''
   if (options.echo) process.stdout.write(prompt)
   try {
-    await session.read(prompt)
+    await session.read(prompt, options)
     for await (const piece of session.generate(options)) {
       text += piece.text
       if (piece.token !== null) tokens.push(piece.token)
