@@ -240,8 +240,9 @@ function tensorOf(name: string, value: PickleValue, storages: Map<string, Storag
       `expected an offset, sizes and strides, got ${[offset, shapeTuple, stridesTuple].map(describe)}`,
     )
   const count = storedBytes({ dtype: 'U8', shape })
-  const last = shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis], offset)
-  if (count > 0 && !(last < storage.elements))
+  // An empty tensor reaches no element, but must not begin outside either.
+  const last = count > 0 ? shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis], offset) : offset - 1
+  if (!(last < storage.elements))
     throw fail(
       'torch-range',
       `reaches element ${last} of storage ${quoted(storage.key)}, which has ${storage.elements}`,

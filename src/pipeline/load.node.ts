@@ -6,6 +6,7 @@ import { MambakitError } from '../errors.js'
 import type { DownloadOptions } from '../hub/blob.node.js'
 import { downloadSnapshot } from '../hub/download.node.js'
 import { HubError, parseHubId, type Want } from '../hub/hub.js'
+import { hubSettings } from '../hub/hub-settings.node.js'
 import { weightNames } from '../hub/open.js'
 import { openCheckpoint } from '../hub/open.node.js'
 import type { LanguageModel } from './language-model.js'
@@ -27,7 +28,10 @@ export async function readConfig(path: string): Promise<Record<string, unknown>>
 }
 
 /** How a model that is not on this machine is fetched: told, watched, ended. */
-export type LocateOptions = DownloadOptions
+export interface LocateOptions extends DownloadOptions {
+  /** Another hub than HF_ENDPOINT names. */
+  readonly endpoint?: string
+}
 
 export interface ModelFiles {
   readonly folder: string
@@ -78,15 +82,20 @@ export interface DownloadModelOptions extends LocateOptions {
 export async function downloadModel(name: string, { want = 'model', ...options }: DownloadModelOptions = {}) {
   const id = parseHubId(name)
   if (!id) throw new MambakitError(`${name}: expected a hub id as owner/name or owner/name@revision`)
-  return downloadSnapshot(id, want, options)
+  return downloadSnapshot(id, want, withSettings(options))
 }
+
+const withSettings = ({ endpoint, ...options }: LocateOptions) => ({
+  ...options,
+  settings: hubSettings({ ...process.env, ...(endpoint !== undefined && { HF_ENDPOINT: endpoint }) }),
+})
 
 /** A snapshot of the hub. A path that is not there may have been meant for a file: both are said. */
 async function fromHub(path: string, want: Want, options: LocateOptions): Promise<string> {
   const id = parseHubId(path)
   if (!id) throw new MambakitError(`${path}: no such file or folder, and no hub id (owner/name, owner/name@revision)`)
   try {
-    return await downloadSnapshot(id, want, options)
+    return await downloadSnapshot(id, want, withSettings(options))
   } catch (error) {
     if (error instanceof HubError)
       throw new HubError(

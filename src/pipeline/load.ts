@@ -22,6 +22,8 @@ export interface LoadModelOptions {
   tokenizer?: Tokenizer | string
   /** Told of tensors that had to be narrowed, and of files that are fetched. */
   announce?: (message: string) => void
+  /** Another hub. Default: HF_ENDPOINT in Node, else https://huggingface.co. */
+  endpoint?: string
   /** Ends a download. */
   signal?: AbortSignal
   /** Watches a download. */

@@ -1,13 +1,18 @@
-// Models from addresses, by fetch: for pages.
+// Models from addresses and from the hub, by fetch: for pages.
+import { tokenizerFiles } from '../data/hf-tokenizer.js'
 import { byteTokenizer, type Tokenizer } from '../data/tokenizer.js'
 import { MambakitError } from '../errors.js'
 import type { CheckpointReader } from '../hub/checkpoint.js'
+import { defaultEndpoint, parseHubId } from '../hub/hub.js'
+import { openRepository } from '../hub/hub.web.js'
 import { readCheckpoint, weightNames } from '../hub/open.js'
 import { blobRanges } from '../hub/ranges.js'
 import { parseShardIndex, readSharded } from '../hub/sharded.js'
 import type { LanguageModel } from './language-model.js'
 import {
   buildLanguageModel,
+  configOf,
+  gptNeoxTokenizer,
   type Json,
   type LoadModelOptions,
   noTokenizer,
@@ -29,32 +34,50 @@ const get =
     return response
   }
 
-/** Loads a language model from a folder's address, which holds config.json and the weights. */
-export async function loadModel(address: string, options: LoadModelOptions = {}): Promise<LanguageModel> {
+/** Where the files of a model are: its name for errors, and how to get one. */
+interface Place {
+  readonly name: string
+  readonly file: GetFile
+}
+
+/** A folder's address; where that holds no such file and is an id, a repository of the hub. */
+async function openPlace(address: string, known: string, options: LoadModelOptions): Promise<Place> {
   const folder = address.endsWith('/') ? address : `${address}/`
-  const file = get(folder, options.signal)
+  const place = { name: folder, file: get(folder, options.signal) }
+  const id = parseHubId(address)
+  if (!id || (await place.file(known))) return place
+  const { endpoint = defaultEndpoint, ...rest } = options
+  return { name: `${address}/`, file: await openRepository(id, { endpoint, ...rest }) }
+}
+
+/** Loads a language model from a folder's address, which holds config.json and the weights, or by its hub id. */
+export async function loadModel(address: string, options: LoadModelOptions = {}): Promise<LanguageModel> {
+  const { name, file } = await openPlace(address, 'config.json', options)
   const config = await file('config.json')
-  if (!config) throw new MambakitError(`${folder}config.json: not found; expected the address of a model's folder`)
-  const json = parseConfigText(await config.text(), `${folder}config.json`)
-  const tokenizer = await findTokenizer(json, folder, options)
-  const weights = await openWeights(folder, file)
+  if (!config) throw new MambakitError(`${name}config.json: not found; expected the address of a model's folder`)
+  const json = parseConfigText(await config.text(), `${name}config.json`)
+  const tokenizer = await findTokenizer(json, { name, file }, options)
+  const weights = await openWeights(name, file)
   try {
-    return await buildLanguageModel(json, `${folder}config.json`, weights, tokenizer, options)
+    return await buildLanguageModel(json, `${name}config.json`, weights, tokenizer, options)
   } finally {
     await weights.close()
   }
 }
 
-async function findTokenizer(json: Json, folder: string, options: LoadModelOptions): Promise<Tokenizer> {
+async function findTokenizer(json: Json, beside: Place, options: LoadModelOptions): Promise<Tokenizer> {
   const { tokenizer: chosen } = options
   if (typeof chosen === 'object') return chosen
   if (chosen === 'bytes') return byteTokenizer
-  const place = chosen === undefined || chosen.endsWith('/') ? (chosen ?? folder) : `${chosen}/`
-  const file = get(place, options.signal)
-  const there = () => tokenizerIn(place, async (name) => (await file(name))?.text() ?? null)
-  const found = await (chosen === undefined ? ownTokenizer(json, there) : there())
-  if (!found) throw noTokenizer(place)
-  return found
+  const at = ({ name, file }: Place) => tokenizerIn(name, async (each) => (await file(each))?.text() ?? null)
+  const named = (name: string) => openPlace(name, tokenizerFiles.tokenizer, options)
+  const found = await (chosen === undefined ? ownTokenizer(json, () => at(beside)) : named(chosen).then(at))
+  if (found) return found
+  const rows = configOf(json, `${beside.name}config.json`).vocabSize
+  const usual = chosen === undefined && gptNeoxTokenizer.vocabSizes.includes(rows)
+  const second = usual ? await at(await named(gptNeoxTokenizer.id)) : null
+  if (!second) throw noTokenizer(chosen ?? beside.name)
+  return second
 }
 
 /** Blobs may stay on the browser's disk: only what is being read is in memory. */
