@@ -29,7 +29,7 @@ describe('checkpoints on the command line', () => {
       )
     })
   before(async () => {
-    await useDevice('cpu', () => {})
+    await useDevice('cpu', { announce: () => {} })
     folder = await mkdtemp(join(tmpdir(), 'mambakit-cli-hub-'))
     const config = { ...mambaDefaults, dModel: 8, nLayer: 2, vocabSize: 256 }
     await saveModel(new LanguageModel(new MambaLM(config).initialize({ seed: 3 }), byteTokenizer), path('model'))

@@ -37,7 +37,7 @@ describe('loading in a page', () => {
   /** An id is tried as an address of the page first, which Node's fetch has none of. */
   const realFetch = globalThis.fetch
   before(async () => {
-    await useDevice('cpu', () => {})
+    await useDevice('cpu', { announce: () => {} })
     const folder = await mkdtemp(join(tmpdir(), 'mambakit-web-'))
     const config = { ...mambaDefaults, dModel: 8, nLayer: 2, vocabSize: 256, layout: 'huggingface' as const }
     const model = new LanguageModel(new MambaLM(config).initialize({ seed: 3 }), byteTokenizer)
