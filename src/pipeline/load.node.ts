@@ -118,7 +118,7 @@ async function findTokenizer(json: Json, files: ModelFiles, options: LoadModelOp
   const { id } = gptNeoxTokenizer
   options.announce?.(`${files.folder}: holds no tokenizer.json; by its vocabulary, ${id} is its tokenizer`)
   try {
-    return await loadTokenizer(id, options)
+    return await loadTokenizer(await downloadModel(id, { ...options, want: 'tokenizer' }))
   } catch (error) {
     if (!(error instanceof HubError)) throw error
     throw new HubError(error.address, error.status, `${noTokenizer(files.folder).message}; ${error.message}`)
