@@ -73,20 +73,27 @@ export function sampleToken(
 ): number {
   const { temperature = 1, topK = 0, topP = 1, minP = 0, minPMode, repetitionPenalty = 1, seed = 0 } = options
   const logits = repetitionPenalty === 1 ? given : penalized(given, seen, repetitionPenalty)
-  if (temperature === 0 || topK === 1) return mostLikely(logits)
+  const best = mostLikely(logits)
+  if (temperature === 0 || topK === 1) return best
+  const peak = logits[best]
   const official = minPMode === 'mamba_ssm' && minP > 0 && topK === 0
-  const peak = logits[mostLikely(logits)]
-  const weight = (token: number) => Math.exp((logits[token] - peak) / temperature)
-  let tokens = topK > 0 && topK < logits.length ? largest(logits, topK) : range(logits.length)
-  if (official) {
-    const least = minP * logits[0]
-    if (least > 0 && least < 1) tokens = tokens.filter((token) => logits[token] >= least)
-  } else {
-    if (topP < 1) tokens = nucleus(logits, tokens, weight, topP)
-    if (minP > 0) tokens = tokens.filter((token) => weight(token) >= minP)
-  }
+  const bound = minP * logits[0]
+  let tokens =
+    official && bound > 0 && bound < 1
+      ? atLeast(logits, bound)
+      : topK > 0 && topK < logits.length
+        ? largest(logits, topK)
+        : // Less likely ones never come up: a draw has 32 bits.
+          atLeast(logits, peak - 40 * temperature)
   // The official rule may drop every token.
-  return tokens.length === 0 ? mostLikely(logits) : draw(tokens, weight, seed, position)
+  if (tokens.length === 0) return best
+  let weights = weightsOf(logits, tokens, peak, temperature)
+  if (!official && topP < 1) {
+    tokens = nucleus(logits, tokens, weights, topP)
+    weights = weightsOf(logits, tokens, peak, temperature)
+  }
+  if (!official) for (let i = 0; i < weights.length; i++) if (weights[i] < minP) weights[i] = 0
+  return tokens[draw(weights, seed, position)]
 }
 
 function penalized(logits: Float32Array, seen: Iterable<number>, penalty: number): Float32Array {
@@ -95,45 +102,77 @@ function penalized(logits: Float32Array, seen: Iterable<number>, penalty: number
   return out
 }
 
-/** One of the tokens, with probabilities in proportion to their weights. */
-function draw(tokens: Uint32Array, weight: (token: number) => number, seed: number, position: number): number {
-  const weights = Float64Array.from(tokens, weight)
-  const bits = 2 ** 32
-  let left = ((uniformInteger(bits, seed, position) + 0.5) / bits) * weights.reduce((a, b) => a + b)
-  for (let i = 0; i < tokens.length; i++) if ((left -= weights[i]) <= 0) return tokens[i]
-  return tokens[tokens.length - 1]
+/** Probabilities at a temperature, divided by that of a token with logit `peak`. */
+function weightsOf(logits: Float32Array, tokens: Uint32Array, peak: number, temperature: number): Float64Array {
+  const weights = new Float64Array(tokens.length)
+  for (let i = 0; i < tokens.length; i++) weights[i] = Math.exp((logits[tokens[i]] - peak) / temperature)
+  return weights
 }
 
-/** The most likely of `tokens`, largest first, that together reach the share `topP` of all of them. */
-function nucleus(
-  logits: Float32Array,
-  tokens: Uint32Array,
-  weight: (token: number) => number,
-  topP: number,
-): Uint32Array {
-  const weights = Float64Array.from(tokens, weight)
-  const total = weights.reduce((a, b) => a + b)
+function sum(values: Float64Array): number {
+  let total = 0
+  for (let i = 0; i < values.length; i++) total += values[i]
+  return total
+}
+
+/** An index, with probabilities in proportion to the weights; never one of weight 0. */
+function draw(weights: Float64Array, seed: number, position: number): number {
+  const bits = 2 ** 32
+  let left = ((uniformInteger(bits, seed, position) + 0.5) / bits) * sum(weights)
+  let last = 0
+  for (let i = 0; i < weights.length; i++) {
+    if (weights[i] === 0) continue
+    last = i
+    if ((left -= weights[i]) <= 0) break
+  }
+  return last
+}
+
+/** The most likely of `tokens`, largest first, that together reach the share `topP` of all their weights. */
+function nucleus(logits: Float32Array, tokens: Uint32Array, weights: Float64Array, topP: number): Uint32Array {
+  const total = sum(weights)
   // All tokens below this weight make up less than 1 - topP of the total, so none of them is needed to reach topP.
   const least = ((1 - topP) * total) / tokens.length
-  const sorted = descending(
-    logits,
-    tokens.filter((_, i) => weights[i] >= least),
-  )
+  const order = range(tokens.length)
+    .filter((i) => weights[i] >= least)
+    .sort((i, j) => logits[tokens[j]] - logits[tokens[i]] || tokens[i] - tokens[j])
   let count = 0
-  for (let sum = 0; count < sorted.length && sum < topP * total; count++) sum += weight(sorted[count])
-  return sorted.subarray(0, count)
+  for (let reached = 0; count < order.length && reached < topP * total; count++) reached += weights[order[count]]
+  return order.subarray(0, count).map((i) => tokens[i])
 }
 
-/** The tokens with the `count` largest logits, largest first. */
+/** The tokens whose logit is at least `bound`, in order of their ids. */
+function atLeast(logits: Float32Array, bound: number): Uint32Array {
+  const tokens = new Uint32Array(logits.length)
+  let count = 0
+  for (let i = 0; i < logits.length; i++) if (logits[i] >= bound) tokens[count++] = i
+  return tokens.subarray(0, count)
+}
+
+/** The tokens with the `count` largest logits, largest first; earlier ones first among equals. */
 function largest(logits: Float32Array, count: number): Uint32Array {
-  const least = logits.slice().sort()[logits.length - count]
-  const enough = range(logits.length).filter((token) => logits[token] >= least)
-  return descending(logits, enough).subarray(0, count)
+  return atLeast(logits, nthLargest(logits, count))
+    .sort((a, b) => logits[b] - logits[a] || a - b)
+    .subarray(0, count)
 }
 
-/** Sorted by logit, largest first; earlier ones first among equals. */
-const descending = (logits: Float32Array, tokens: Uint32Array): Uint32Array =>
-  tokens.sort((a, b) => logits[b] - logits[a] || a - b)
+/** The value that `n` of the logits reach or exceed: the least of a heap of the n largest. */
+function nthLargest(logits: Float32Array, n: number): number {
+  const heap = logits.slice(0, n).sort()
+  for (let i = n; i < logits.length; i++) {
+    const value = logits[i]
+    if (!(value > heap[0])) continue
+    let at = 0
+    for (let child = 1; child < n; child = 2 * at + 1) {
+      if (child + 1 < n && heap[child + 1] < heap[child]) child++
+      if (heap[child] >= value) break
+      heap[at] = heap[child]
+      at = child
+    }
+    heap[at] = value
+  }
+  return heap[0]
+}
 
 function range(count: number): Uint32Array {
   const out = new Uint32Array(count)
