@@ -117,6 +117,8 @@ export interface Part {
   readonly only?: readonly Scale[]
   /** Most trainings of each method, where one more costs too much. Default: as many as asked for. */
   readonly seeds?: number
+  /** True where time is measured: what another device measured then is not used. Default false. */
+  readonly timed?: boolean
   /** Names of data sets in the registry; their sha256 belong to what decides a unit. */
   readonly data?: readonly string[]
   /** The 'sweep' size is by default the 'default' one. */

@@ -42,7 +42,7 @@ export function resultOf(outcome: Outcome, facts: RecordFacts) {
     ...(outcome.null && { null: true }),
     ...(outcome.partial && { partial: true }),
     seeds: outcome.seeds,
-    machine: { device: outcome.device },
+    machine: { devices: outcome.devices },
     minutes: round(outcome.seconds / 60),
     processorMinutes: round(outcome.cpuSeconds / 60),
     measurements: measurementsOf(outcome),

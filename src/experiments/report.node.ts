@@ -51,11 +51,11 @@ export async function writeReport(outcome: Outcome, folder: string, command: str
   await mkdir(folder, { recursive: true })
   const sections: string[] = []
   for (const part of outcome.parts) sections.push(await partSection(part, folder))
-  const { experiment, seeds, scale, device, seconds, cpuSeconds } = outcome
+  const { experiment, seeds, scale, devices, seconds, cpuSeconds } = outcome
   const text = [
     `# ${experiment.slug}: ${verdictWords(outcome)}`,
     experiment.claim,
-    `Measured by \`${command}\` on ${device}, scale ${scale}, seeds ${seeds.join(', ')}: ${minutes(seconds)} (${minutes(cpuSeconds)} of processor time), units of earlier runs included.`,
+    `Measured by \`${command}\` on ${devices.join(' and ')}, scale ${scale}, seeds ${seeds.join(', ')}: ${minutes(seconds)} (${minutes(cpuSeconds)} of processor time), units of earlier runs included.`,
     ...sections,
     '## Notes',
     ...experiment.notes.map((note) => `- ${note}`),

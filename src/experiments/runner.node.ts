@@ -89,7 +89,8 @@ export interface Outcome {
   /** True where only some parts were asked for. */
   readonly partial: boolean
   readonly seeds: readonly number[]
-  readonly device: string
+  /** Devices that measured the units. */
+  readonly devices: readonly string[]
   readonly parts: readonly PartOutcome[]
   /** 'smoke' at quick scale, which decides nothing. */
   readonly verdict: Verdict | 'smoke'
@@ -162,7 +163,7 @@ export async function runExperiment(experiment: Experiment, options: RunOptions)
     null: isNull,
     partial: parts.length < chosenParts(experiment, scale).length,
     seeds,
-    device: deviceWords(options.backend),
+    devices: [...new Set(all.map(({ device }) => device))].sort(),
     parts: outcomes,
     verdict: scale === 'quick' ? 'smoke' : overallVerdict(states),
     seconds: all.reduce((sum, { seconds }) => sum + seconds, 0),
@@ -200,7 +201,7 @@ export function planUnit(
     method,
     ...rest,
     data: Object.fromEntries(files),
-    device: deviceWords(backend),
+    ...(part.timed && { device: deviceWords(backend) }),
   }
   return { part, method, key, seconds: part.methods[method].seconds }
 }
@@ -278,7 +279,13 @@ async function measureUnit(
       }),
   })
   const { user, system } = cpuUsage(before)
-  return { key, measured, seconds: (performance.now() - started) / 1000, cpuSeconds: (user + system) / 1e6 }
+  return {
+    key,
+    measured,
+    device: deviceWords(backend),
+    seconds: (performance.now() - started) / 1000,
+    cpuSeconds: (user + system) / 1e6,
+  }
 }
 
 /** Scores a criterion: the method's items, less the other method's of the same seed and item. */

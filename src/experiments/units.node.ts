@@ -18,13 +18,15 @@ export interface UnitKey {
   readonly seed: number
   /** sha256 of the files of its data sets, by 'set/file'. */
   readonly data: Readonly<Record<string, string>>
-  /** Device and instruction set; the number of threads changes no result. */
-  readonly device: string
+  /** Device and instruction set, where time is measured; trainings differ by rounding only and serve all devices. */
+  readonly device?: string
 }
 
 export interface UnitRecord {
   readonly key: UnitKey
   readonly measured: Measured
+  /** The device and its instruction set or adapter. */
+  readonly device: string
   /** Seconds on the clock and of all processors, of the run that finished it. */
   readonly seconds: number
   readonly cpuSeconds: number

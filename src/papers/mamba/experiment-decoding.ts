@@ -123,6 +123,7 @@ export const decodingPart: Part = {
   name: 'decoding',
   title: 'Time per token by context',
   version: 1,
+  timed: true,
   data: ['text-gutenberg'],
   sizes: {
     quick: { shortest: 64, middle: 128, longest: 512, rounds: 3, tokens: 8, wholeText: 4096, chunk: 1024 },

@@ -39,7 +39,7 @@ async function measure({
   const [kind, length] = [method.split('-')[0], Math.min(context, Number(method.split('-')[1]))]
   const model = (kind === 'mamba' ? mambaOf : timeInvariantOf)(size).initialize({ seed, backend })
   const windows = { length, batch: Math.max(1, sizes.stepBases / length), seed }
-  await train(new LanguageModeling(model, text, windows), {
+  const curve = await train(new LanguageModeling(model, text, windows), {
     steps: sizes.steps,
     schedule: 'cosine',
     learningRate: settings.learningRate,
@@ -57,7 +57,11 @@ async function measure({
   const perBlock = blockBases / length
   const blocks = Array.from({ length: sizes.testBlocks }, (_, i) => mean(bits.slice(i * perBlock, (i + 1) * perBlock)))
   const measured = {
-    numbers: { parameters: model.parameterCount(), 'bits per base': mean(blocks) },
+    numbers: {
+      parameters: model.parameterCount(),
+      'bits per base': mean(blocks),
+      'tuning bits per base': curve.evaluations[curve.evaluations.length - 1].measurements['bits per token'],
+    },
     items: { bits: blocks },
     series: {},
   }
@@ -94,12 +98,26 @@ function countModel(train: Uint8Array, test: Uint8Array, { testBlocks }: UnitCon
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 
-const tuned = { learningRate: 3e-3 }
-const methodAt = (kind: string, label: string, lengths: readonly number[]): [string, Method][] =>
-  lengths.map((length) => [`${kind}-${length}`, { label: `${label}, context ${length}`, tuned, grid: [], seconds: 50 }])
+const tuned = { mamba: { learningRate: 3e-3 }, lti: { learningRate: 3e-3 } }
+const learningRates = [{ learningRate: 1.5e-3 }, { learningRate: 3e-3 }, { learningRate: 6e-3 }]
+const longest = contexts[contexts.length - 1]
+/** Compared by criteria, and so trained with every seed. */
+const compared = [1024, longest]
+
+/** A method for each context; the rate is tuned at the longest one. */
+const methodsOf = (kind: 'mamba' | 'lti', label: string, lengths: readonly number[]): [string, Method][] =>
+  lengths.map((length) => [
+    `${kind}-${length}`,
+    {
+      label: `${label}, context ${length}`,
+      tuned: tuned[kind],
+      grid: length === longest ? learningRates : [],
+      seconds: 100,
+      ...(!compared.includes(length) && { seeds: 1 }),
+    },
+  ])
 
 const bitsPerBase = { metric: 'bits', better: 'lower', unit: 'bits per base', digits: 4 } as const
-const longest = contexts[contexts.length - 1]
 const criteria: Criterion[] = [
   {
     name: 'context',
@@ -132,19 +150,20 @@ export const dnaPart: Part = {
   name: 'dna',
   title: 'DNA by context',
   version: 1,
-  only: ['quick', 'full'],
-  seeds: 1,
+  only: ['quick', 'full', 'sweep'],
   data: ['dna-ecoli'],
   sizes: {
     quick: { context: 512, steps: 3, stepBases: 1024, testBlocks: 1 },
-    default: { context: longest, steps: 250, stepBases: blockBases, testBlocks: 30 },
-    full: { context: longest, steps: 250, stepBases: blockBases, testBlocks: 30 },
+    default: { context: longest, steps: 500, stepBases: blockBases, testBlocks: 30 },
+    full: { context: longest, steps: 500, stepBases: blockBases, testBlocks: 30 },
+    sweep: { context: longest, steps: 125, stepBases: blockBases, testBlocks: 1 },
   },
   methods: {
-    ...Object.fromEntries(methodAt('mamba', 'Mamba', contexts)),
-    ...Object.fromEntries(methodAt('lti', 'time-invariant block', [256, longest])),
+    ...Object.fromEntries(methodsOf('mamba', 'Mamba', contexts)),
+    ...Object.fromEntries(methodsOf('lti', 'time-invariant block', [256, longest])),
     counts: { label: 'counts of order 6', tuned: {}, grid: [], seconds: 2 },
   },
+  tuneBy: { number: 'tuning bits per base', better: 'lower' },
   standIns: { [`mamba-${longest}`]: `lti-${longest}` },
   criteria,
   plots: [],

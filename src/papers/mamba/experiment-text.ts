@@ -82,12 +82,12 @@ export const textPart: Part = {
     sweep: { length: 256, steps: 200, scoredBytes: 65_536 },
   },
   methods: {
-    mamba: { label: 'Mamba', tuned: { learningRate: 3e-3 }, grid: learningRates, seconds: 135 },
-    transformer: { label: 'Transformer', tuned: { learningRate: 3e-3 }, grid: learningRates, seconds: 100 },
-    lti: { label: 'time-invariant block', tuned: { learningRate: 3e-3 }, grid: learningRates, seconds: 140 },
+    mamba: { label: 'Mamba', tuned: { learningRate: 6e-3 }, grid: learningRates, seconds: 135 },
+    transformer: { label: 'Transformer', tuned: { learningRate: 6e-3 }, grid: learningRates, seconds: 100 },
+    lti: { label: 'time-invariant block', tuned: { learningRate: 6e-3 }, grid: learningRates, seconds: 140 },
     doubled: {
       label: 'Transformer of twice the size',
-      tuned: { learningRate: 3e-3 },
+      tuned: { learningRate: 6e-3 },
       grid: [],
       seconds: 260,
       only: ['full'],
