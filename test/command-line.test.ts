@@ -158,7 +158,7 @@ test('bad input gets one line that names file, field and what was expected', () 
   assertRefused([...base, '--data', inside('notes'), '--steps', 'many'], /--steps/, /many/)
   assertRefused([...base, '--data', inside('notes'), '--lenght', '4'], /--lenght/, /--length/)
   assertRefused(trainArguments('whole'), /holds a run already/, /--resume/)
-  assertRefused(['generate', inside('nothing')], /nothing/, /model\.safetensors/)
+  assertRefused(['generate', inside('nothing')], /nothing/, /no such file or folder/)
   assertRefused(['generate', inside('whole'), '--top-p', '2'], /--top-p/)
 })
 
