@@ -62,7 +62,8 @@ export async function* measureCopy(gpu: WebGpuBackend): AsyncGenerator<Row> {
   x.dispose()
 }
 
-export async function* measureGemm(gpu: WebGpuBackend): AsyncGenerator<Row> {
+/** Products of the shapes of a training step. */
+export async function* measureGemm(gpu: WebGpuBackend, only?: 'float32' | 'float16'): AsyncGenerator<Row> {
   const shapes = [
     [4096, 4096, 4096, false, false],
     [16384, 3072, 768, false, true],
@@ -71,7 +72,7 @@ export async function* measureGemm(gpu: WebGpuBackend): AsyncGenerator<Row> {
     [16384, 80, 1536, false, true],
     [512, 50280, 768, false, true],
   ] as const
-  for (const dtype of ['float32', 'float16'] as const) {
+  for (const dtype of only ? [only] : (['float32', 'float16'] as const)) {
     for (const [M, N, K, transposeA, transposeB] of shapes) {
       const [a, b] = noGrad(() =>
         scope(() => [

@@ -6,19 +6,28 @@ export interface Row {
   readonly rate?: string
   /** What issue or peer it is held against, in milliseconds or in words. */
   readonly target?: string
+  /** The time where only what a stock browser offers is used. */
+  readonly stockMilliseconds?: number
   /** Lines beneath, for people. */
   readonly detail?: readonly string[]
 }
 
 export function formatRows(rows: readonly Row[]): string[] {
+  const shown = (milliseconds?: number) => milliseconds?.toPrecision(3) ?? ''
   return [
-    '| what | ms | rate | target |',
-    '| --- | ---: | ---: | ---: |',
+    '| what | ms | rate | target | stock browser, ms |',
+    '| --- | ---: | ---: | ---: | ---: |',
     ...rows.map(
-      ({ what, milliseconds, rate, target }) =>
-        `| ${what} | ${milliseconds.toPrecision(3)} | ${rate ?? ''} | ${target ?? ''} |`,
+      ({ what, milliseconds, rate, target, stockMilliseconds }) =>
+        `| ${what} | ${shown(milliseconds)} | ${rate ?? ''} | ${target ?? ''} | ${shown(stockMilliseconds)} |`,
     ),
   ]
+}
+
+/** The rows with the times of a second run of them. */
+export function withStock(rows: readonly Row[], stock: readonly Row[]): Row[] {
+  const times = new Map(stock.map(({ what, milliseconds }) => [what, milliseconds]))
+  return rows.map((row) => ({ ...row, stockMilliseconds: times.get(row.what) }))
 }
 
 export function median(values: readonly number[]): number {

@@ -7,7 +7,7 @@ import { bytesPerElement } from '../types.js'
 import { encoders } from './encoders.js'
 import { kernelOfCode } from './errorCodes.js'
 import { contiguousStrides, type DeviceTraits, type Encoder, type Launcher, size } from './launcher.js'
-import { ParameterRing } from './parameters.js'
+import { ParameterRing, parameterWords } from './parameters.js'
 import { type BoundDispatch, Pipelines, type RecordedDispatch } from './pipelines.js'
 import { BufferPool, mapRead, SparePool, usage, type WebGpuBuffer } from './pool.js'
 import { type KernelTime, Profiler } from './profiler.js'
@@ -397,17 +397,4 @@ function padded(bytes: Uint8Array): Uint8Array {
   const whole = new Uint8Array(Math.ceil(bytes.length / 4) * 4)
   whole.set(bytes)
   return whole
-}
-
-function parameterWords(
-  offsets: readonly number[],
-  integers: Readonly<Record<string, number>>,
-  floats: Readonly<Record<string, number>>,
-): Uint32Array {
-  const values: number[] = [...offsets]
-  for (const name in integers) values.push(integers[name])
-  const result = new Uint32Array(values.length + Object.keys(floats).length)
-  result.set(values)
-  new Float32Array(result.buffer, values.length * 4).set(Object.values(floats))
-  return result
 }

@@ -5,7 +5,7 @@ import { activations } from '../kernels.js'
 import type { Operand } from '../types.js'
 import { elementwise } from './elementwise.wgsl.js'
 import { matrixDepth, matrixLoad, matrixText, matrixTileBytes } from './gemmMatrices.wgsl.js'
-import { depth, type GemmForm, type Tile, tileBytes, tiledText } from './gemmText.wgsl.js'
+import { depth, type GemmForm, tileBytes, tiledText } from './gemmText.wgsl.js'
 import { thinInvocations, thinText } from './gemmThin.wgsl.js'
 import {
   alignedBy,
@@ -18,17 +18,13 @@ import {
   linearGrid,
   present,
   read,
+  type TileChoice,
   update,
   write,
 } from './launcher.js'
 import { activationText, special } from './math.wgsl.js'
 import { transposed } from './transpose.wgsl.js'
 
-/** A tile, how fast its inner loop is as a part of the fastest, and how many workgroups of it a core runs at a time. */
-interface TileChoice extends Tile {
-  readonly speed: number
-  readonly perCore: number
-}
 const tiles: readonly TileChoice[] = [
   { rows: 128, columns: 128, side: 16, speed: 1, perCore: 2 },
   { rows: 64, columns: 64, side: 8, speed: 0.8, perCore: 8 },
@@ -60,9 +56,9 @@ function planFor(
   K: number,
   batch: number,
   matrices: boolean,
-  { fillingInvocations, workgroupBytes, bindingBytes }: DeviceTraits,
+  { fillingInvocations, workgroupBytes, bindingBytes, tuning }: DeviceTraits,
 ): Plan {
-  const choices = matrices ? matrixTiles : tiles
+  const choices = matrices ? (tuning?.matrixTiles ?? matrixTiles) : (tuning?.tiles ?? tiles)
   const bytes = matrices ? matrixTileBytes : tileBytes
   const cores = Math.max(1, Math.floor(fillingInvocations / perCore))
   let best: Plan = { tile: choices[choices.length - 1], splits: 1 }

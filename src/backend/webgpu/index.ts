@@ -16,6 +16,10 @@ export interface WebGpuOptions {
   readonly exchange?: DeviceTraits['exchange']
   /** Bytes a storage binding may have; default: what the adapter allows. Larger tensors are worked on in parts. */
   readonly bindingBytes?: number
+  /** Tiles of GEMM to choose from in place of the usual ones. */
+  readonly tuning?: DeviceTraits['tuning']
+  /** In Node: only what a browser offers without experimental features, in the way it offers it. Default false. */
+  readonly stock?: boolean
   /** May kernels use matrix units? Default: where there are such. */
   readonly matrices?: boolean
 }
@@ -47,7 +51,7 @@ const adapterOf = async (gpu: GPU): Promise<Found> => ({
 
 const isSoftware = ({ info }: GPUAdapter) => info.vendor === 'google' || info.architecture === 'swiftshader'
 
-async function findAdapter(given?: GPU): Promise<Found> {
+async function findAdapter(given: GPU | undefined, stock: boolean): Promise<Found> {
   const page = given ?? (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu
   if (page) return adapterOf(page)
   // The name is a variable so that bundlers for browsers leave the package out.
@@ -60,6 +64,8 @@ async function findAdapter(given?: GPU): Promise<Found> {
       `webgpu: this runtime has no navigator.gpu and the package 'webgpu' did not load (${(error as Error).message.split('\n')[0]}); run: npm install webgpu`,
     )
   }
+  // Timestamps in steps of 100 microseconds would measure nothing.
+  if (stock) return adapterOf(dawn.create([dawnFlags[1]]))
   const checked = await adapterOf(dawn.create(dawnFlags))
   if (!checked.adapter || isSoftware(checked.adapter)) return checked
   const unchecked = await adapterOf(dawn.create(uncheckedFlags))
@@ -92,7 +98,7 @@ function hasMatrices({ features, info }: GPUAdapter): boolean {
 
 /** Opens the fastest adapter. Throws DeviceError where there is none. */
 export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  const { gpu, adapter } = await findAdapter(options.gpu)
+  const { gpu, adapter } = await findAdapter(options.gpu, options.stock ?? false)
   if (!adapter) {
     throw new DeviceError(
       'webgpu: no adapter found; install a GPU driver with Vulkan, or a software one (VK_DRIVER_FILES names its description)',
@@ -117,6 +123,7 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBac
     exchange: options.exchange ?? (subgroups ? ('subgroup' as const) : ('none' as const)),
     ...(software ? softwareTraits : gpuTraits),
     matrices: subgroups && hasMatrices(adapter) && options.matrices !== false,
+    tuning: options.tuning,
     bindingBytes: Math.min(options.bindingBytes ?? Number.POSITIVE_INFINITY, limits.maxStorageBufferBindingSize),
     workgroupBytes: limits.maxComputeWorkgroupStorageSize,
   }

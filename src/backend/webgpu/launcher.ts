@@ -1,6 +1,7 @@
 // What a kernel's encoder may use: dispatches, scratch memory, and the geometry that most kernels share.
 import type { KernelName, NumbersOf, OperandsOf } from '../kernels.js'
 import type { Dtype, Operand } from '../types.js'
+import type { Tile } from './gemmText.wgsl.js'
 import type { Binding, Dispatch } from './program.js'
 
 export interface Launcher {
@@ -12,6 +13,12 @@ export interface Launcher {
   /** The device's error words, for kernels that check indices. */
   readonly errors: Binding
   readonly traits: DeviceTraits
+}
+
+/** A tile of GEMM, how fast its inner loop is as a part of the fastest, and how many workgroups of it a core runs at a time. */
+export interface TileChoice extends Tile {
+  readonly speed: number
+  readonly perCore: number
 }
 
 /** What suits a device, as far as kernels differ by it. */
@@ -26,6 +33,8 @@ export interface DeviceTraits {
   readonly exchange: 'subgroup' | 'barriers' | 'none'
   /** Has it matrix units for float16 that sum in float32, by 16 x 16 x 16? */
   readonly matrices: boolean
+  /** The tiles that GEMM may choose from, for whom tries others. */
+  readonly tuning?: { readonly tiles?: readonly TileChoice[]; readonly matrixTiles?: readonly TileChoice[] }
   /** Bytes that a storage binding may have. */
   readonly bindingBytes: number
   /** Workgroup memory that a kernel may use, in bytes. */

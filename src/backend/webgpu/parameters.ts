@@ -58,3 +58,17 @@ export class ParameterRing {
     })
   }
 }
+
+/** The numbers of a dispatch in the order of its `Args`: offsets of operands, integers, floats. */
+export function parameterWords(
+  offsets: readonly number[],
+  integers: Readonly<Record<string, number>>,
+  floats: Readonly<Record<string, number>>,
+): Uint32Array {
+  const values: number[] = [...offsets]
+  for (const name in integers) values.push(integers[name])
+  const result = new Uint32Array(values.length + Object.keys(floats).length)
+  result.set(values)
+  new Float32Array(result.buffer, values.length * 4).set(Object.values(floats))
+  return result
+}
