@@ -1,5 +1,5 @@
-// What `bench load` times, in a process of its own, whose memory then tells what loading takes: `load FOLDER` or
-// `read FILE`. Prints one line of JSON.
+// What `bench load` times, in a process of its own, whose memory then tells what loading takes: `load FOLDER`, `map
+// FOLDER` or `read FILE`. Prints one line of JSON.
 import { open } from 'node:fs/promises'
 import { openNative } from '../src/backend/native/index.js'
 import { byteTokenizer } from '../src/data/tokenizer.js'
@@ -35,7 +35,8 @@ setDefaultBackend(backend)
 const tokenizer = { ...byteTokenizer, vocabSize: Number(process.argv[4]) }
 const bytesBefore = process.memoryUsage.rss()
 const started = performance.now()
-const model = what === 'load' ? await loadModel(path, { backend, tokenizer }) : await readFile(path)
+const model =
+  what === 'read' ? await readFile(path) : await loadModel(path, { backend, tokenizer, map: what === 'map' })
 const seconds = (performance.now() - started) / 1000
 // Every weight is used for a token, so that memory counts that is only mapped till then.
 if (model) for await (const _ of model.generate('a', { maxTokens: 1, temperature: 0 }));

@@ -15,7 +15,7 @@ test('`bench load --quick --json` prints the rate and the memory of a load besid
   assert.deepEqual([report.quick, section.title], [true, 'load of mamba-tiny'])
   assert.deepEqual(
     section.ratios.map(({ unit }) => unit),
-    ['percent', 'times'],
+    ['percent', 'times', 'percent', 'times'],
   )
   for (const { name, value } of [...section.ratios, ...section.measurements])
     assert.ok(Number.isFinite(value) && value > 0, name)

@@ -61,50 +61,50 @@ async function benchFolder(
   { name, bytes, rows, quick }: { name: string; bytes: number; rows: number; quick: boolean },
 ): Promise<Section> {
   let cold = false
-  const growth: number[] = []
-  const firstTokens: number[] = []
+  const growth: Record<string, number[]> = { load: [], map: [] }
+  const firstTokens: Record<string, number[]> = { load: [], map: [] }
   const run = async (what: string, path: string): Promise<ChildResult> => {
     cold = await dropCaches()
     const { stdout } = await promisify(execFile)(process.execPath, [child, what, path, `${rows}`])
     return JSON.parse(stdout)
   }
-  const load: Contender = {
-    name: 'load',
+  const load = (what: 'load' | 'map'): Contender => ({
+    name: what,
     run: async () => {
-      const { seconds, firstToken, bytesBefore, bytesMost } = await run('load', folder)
-      firstTokens.push(firstToken)
-      growth.push((bytesMost - bytesBefore) / bytes)
+      const { seconds, firstToken, bytesBefore, bytesMost } = await run(what, folder)
+      firstTokens[what].push(firstToken)
+      growth[what].push((bytesMost - bytesBefore) / bytes)
       return seconds
     },
-  }
+  })
   const read: Contender = {
     name: 'read',
     run: async () => (await run('read', join(folder, 'model.safetensors'))).seconds,
   }
-  const taken = await takeTurns([read, load], quick ? 1 : 5)
-  const rate = (of: string) => bytes / medianOf(taken, of) / 1e9
+  const taken = await takeTurns([read, load('load'), load('map')], quick ? 1 : 5)
   const from = cold ? 'from the disk' : 'from the cache of the system, which may not be dropped here'
   return {
     title: `load of ${name}`,
-    ratios: [
+    ratios: (['load', 'map'] as const).flatMap((what) => [
       {
-        name: 'of the rate of a plain read',
-        value: ratio(taken, 'read', 'load'),
+        name: `${what}, of the rate of a plain read`,
+        value: ratio(taken, 'read', what),
         unit: 'percent',
         goal: 'at least 50 %',
       },
       {
-        name: 'memory for it and a token, of the weights',
-        value: median(growth),
+        name: `${what}, memory with a token, of the weights`,
+        value: median(growth[what]),
         unit: 'times',
         goal: 'at most 1.1',
       },
-    ],
+    ]),
     measurements: [
-      { name: 'a load', value: medianOf(taken, 'load'), unit: 's' },
-      { name: 'first token after it', value: median(firstTokens), unit: 's' },
-      { name: 'load', value: rate('load'), unit: 'GB/s' },
-      { name: 'plain read of the file', value: rate('read'), unit: 'GB/s' },
+      ...(['load', 'map'] as const).flatMap((what) => [
+        { name: what, value: medianOf(taken, what), unit: 's' },
+        { name: `${what}, first token after it`, value: median(firstTokens[what]), unit: 's' },
+      ]),
+      { name: 'plain read of the file', value: bytes / medianOf(taken, 'read') / 1e9, unit: 'GB/s' },
     ],
     peers: [],
     remarks: [`${(bytes / 1e6).toFixed(0)} MB of safetensors, read ${from}`],

@@ -59,10 +59,10 @@ describe('tensors of a checkpoint', () => {
     ['last', 'F32', noise(4, 5), 4],
   ]
 
-  const check = async (reader: CheckpointReader, backend: Backend) => {
+  const check = async (reader: CheckpointReader, backend: Backend, map = false) => {
     const names = content.map(([name]) => name)
     const told: string[] = []
-    const tensors = await readTensors(reader, names, { backend, announce: (line) => told.push(line) })
+    const tensors = await readTensors(reader, names, { backend, map, announce: (line) => told.push(line) })
     for (const [i, [name, dtype, bytes]] of content.entries()) {
       const expected =
         dtype === 'F64' ? new Uint8Array(Float32Array.from({ length: 1000 }, (_, i) => i / 8).buffer) : bytes
@@ -80,9 +80,18 @@ describe('tensors of a checkpoint', () => {
       await writeFile(path, bytes)
       for (const backend of devices) {
         await check(await openCheckpoint(path), backend)
+        if (backend.mapRanges) await check(await openCheckpoint(path), backend, true)
         await check(await readCheckpoint(memoryRanges(bytes, 'memory')), backend)
       }
     }
+  })
+
+  test('are not mapped where the device cannot', async () => {
+    const reader = await readCheckpoint(memoryRanges(forge(content, 0), 'memory'))
+    await assert.rejects(
+      readTensors(reader, [], { backend: devices[1], map: true }),
+      /map: device wasm cannot share files/,
+    )
   })
 
   test('neighbours are read at once', async () => {
@@ -128,7 +137,7 @@ describe('tensors of a checkpoint', () => {
       const reader = await openCheckpoint(path)
       await truncate(path, 1000)
       await assert.rejects(
-        readTensors(reader, ['small', 'long', 'half'], { backend }),
+        readTensors(reader, ['small', 'long', 'half'], { backend, map: backend.mapRanges !== undefined }),
         /cut\.safetensors: tensor "long": expected data up to byte \d+, but the file now ends at 1000; it was changed/,
       )
       await reader.close()

@@ -1,5 +1,5 @@
-// Tensors of a checkpoint onto a device. Where the device maps files, it shares the system's copy of them; else they are
-// uploaded in pieces of limited size, several being read at a time, and none is in the host's memory whole.
+// Tensors of a checkpoint onto a device. They are uploaded in pieces of limited size, several being read at a time, and
+// none is in the host's memory whole; or the device shares the system's copy of the file.
 import { type Backend, bytesPerElement, type DeviceBuffer, type FileRange } from '../backend/types.js'
 import { DeviceError } from '../errors.js'
 import { empty, outsideScopes, Storage, Tensor } from '../tensor/index.js'
@@ -11,6 +11,11 @@ export interface LoadOptions {
   readonly backend: Backend
   /** Told of every tensor that had to be narrowed (int64, float64). Default: nobody. */
   readonly announce?: (message: string) => void
+  /**
+   * Share the system's copy of the file instead of copying: nothing is loaded twice, and memory is taken only as weights
+   * are used. Its pages are small, so that decoding takes longer (measured: 15 %). Default false.
+   */
+  readonly map?: boolean
 }
 
 /** Large enough for a disk, small beside a model; a multiple of every element's size. */
@@ -70,11 +75,13 @@ function cutIntoPieces(
 export async function readTensors(
   reader: CheckpointReader,
   names: readonly string[],
-  { backend, announce = () => {} }: LoadOptions,
+  { backend, announce = () => {}, map = false }: LoadOptions,
 ): Promise<Tensor[]> {
   const entries = names.map((name) => reader.tensors.get(name)!)
   const sources = entries.map(({ dtype }, i) => ({ file: reader.file, name: names[i], dtype }))
-  const mapped = await mapTensors(reader, names, backend)
+  if (map && !backend.mapRanges)
+    throw new DeviceError(`map: device ${backend.device} cannot share files; leave it out, or choose native`)
+  const mapped = map ? await mapTensors(reader, names, backend) : new Map<number, Tensor>()
   const pieces = cutIntoPieces(reader, names, mapped)
   const staging = Array.from(
     { length: Math.min(readsAtOnce, pieces.length) },
@@ -127,7 +134,6 @@ async function mapTensors(
   backend: Backend,
 ): Promise<ReadonlyMap<number, Tensor>> {
   const mapped = new Map<number, Tensor>()
-  if (!backend.mapRanges) return mapped
   const byFile = new Map<Ranges, { tensor: number; begin: number; bytes: number }[]>()
   names.forEach((name, tensor) => {
     const place = reader.locate(name)
