@@ -89,6 +89,7 @@ export async function readTensors(
   )
   const slotOf = (i: number) => i % staging.length
   const reading: Promise<void>[] = []
+  const uploaded: Promise<unknown>[] = []
   const start = (i: number) => {
     const read = readPiece(reader, names, pieces[i], staging[slotOf(i)])
     // Its failure is met when its turn comes, if another one does not end everything before.
@@ -112,14 +113,19 @@ export async function readTensors(
     for (let i = 0; i < staging.length; i++) start(i)
     for (let i = 0; i < pieces.length; i++) {
       await reading[slotOf(i)]
+      // An upload copies its bytes and returns: no more of these copies may wait than pieces are being read.
+      await uploaded[slotOf(i)]
       for (const { tensor, offset, at, length } of pieces[i].parts) {
         const first = offset / storedDtypes[entries[tensor].dtype]
         const bytes = toTensorBytes(sources[tensor], staging[slotOf(i)].subarray(at, at + length), first)
         const { buffer, dtype } = tensorAt(tensor)
         backend.upload(buffer, first * bytesPerElement[dtype], bytes)
+        uploaded[slotOf(i)] = backend.download(buffer, 0, Math.min(4, buffer.bytes))
+        uploaded[slotOf(i)].catch(() => {})
       }
       if (i + staging.length < pieces.length) start(i + staging.length)
     }
+    await Promise.all(uploaded)
     return names.map((_, i) => tensorAt(i))
   } catch (error) {
     for (const tensor of tensors.values()) tensor.dispose()
