@@ -8,6 +8,7 @@ import {
 } from '../../backend/kernels.js'
 import type { Dtype } from '../../backend/types.js'
 import { DtypeError } from '../../errors.js'
+import { autocastDtype } from '../autocast.js'
 import { differentiable } from '../autograd.js'
 import { full } from '../create.js'
 import { broadcastShapes, broadcastStrides } from '../shape.js'
@@ -103,12 +104,16 @@ function asTensor(value: Scalar, other: Tensor): Tensor {
 
 type BinaryBackward = (gradOut: Tensor, a: Tensor, b: Tensor, out: Tensor) => [() => Tensor, () => Tensor]
 
+/** Both operands in one dtype: as they are, or inside `autocast`, where floats of two widths meet, in float32. */
+function oneDtype(name: string, a: Tensor, b: Tensor): [Tensor, Tensor] {
+  if (a.dtype === b.dtype) return [a, b]
+  if (autocastDtype() && isFloat(a.dtype) && isFloat(b.dtype)) return [cast(a, 'float32'), cast(b, 'float32')]
+  throw new DtypeError(name, [a.dtype, b.dtype], 'expected one dtype on both sides; cast() one')
+}
+
 function binary(name: BinaryFunction, left: Scalar, right: Scalar, gradients?: BinaryBackward): Tensor {
   const known = (typeof left === 'number' ? right : left) as Tensor
-  const a = asTensor(left, known)
-  const b = asTensor(right, known)
-  if (a.dtype !== b.dtype)
-    throw new DtypeError(name, [a.dtype, b.dtype], 'expected one dtype on both sides; cast() one')
+  const [a, b] = oneDtype(name, asTensor(left, known), asTensor(right, known))
   const shape = broadcastShapes(name, a.shape, b.shape)
   const compare = comparisons.includes(name)
   const forward = () => {
@@ -189,9 +194,7 @@ export function cast(input: Tensor, dtype: Dtype): Tensor {
 export function where(condition: Tensor, a: Scalar, b: Scalar): Tensor {
   if (condition.dtype !== 'bool') throw new DtypeError('where', [condition.dtype], 'expected a bool condition')
   const known = (typeof a === 'number' ? b : a) as Tensor
-  const [x, y] = [asTensor(a, known), asTensor(b, known)]
-  if (x.dtype !== y.dtype)
-    throw new DtypeError('where', [x.dtype, y.dtype], 'expected one dtype on both sides; cast() one')
+  const [x, y] = oneDtype('where', asTensor(a, known), asTensor(b, known))
   const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', x.shape, y.shape))
   const spread = (t: Tensor) => ({
     buffer: t.buffer,
