@@ -86,7 +86,6 @@ export const audioPart: Part = {
   title: 'Raw sound',
   version: 1,
   only: ['quick', 'full'],
-  seeds: 1,
   data: ['fsdd'],
   sizes: {
     quick: { length: 256, batch: 2, steps: 3, testWindows: 8 },

@@ -98,7 +98,7 @@ function countModel(train: Uint8Array, test: Uint8Array, { testBlocks }: UnitCon
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 
-const tuned = { mamba: { learningRate: 3e-3 }, lti: { learningRate: 3e-3 } }
+const tuned = { mamba: { learningRate: 3e-3 }, lti: { learningRate: 6e-3 } }
 const learningRates = [{ learningRate: 1.5e-3 }, { learningRate: 3e-3 }, { learningRate: 6e-3 }]
 const longest = contexts[contexts.length - 1]
 /** Compared by criteria, and so trained with every seed. */
@@ -112,7 +112,7 @@ const methodsOf = (kind: 'mamba' | 'lti', label: string, lengths: readonly numbe
       label: `${label}, context ${length}`,
       tuned: tuned[kind],
       grid: length === longest ? learningRates : [],
-      seconds: 100,
+      seconds: 50,
       ...(!compared.includes(length) && { seeds: 1 }),
     },
   ])
@@ -154,8 +154,8 @@ export const dnaPart: Part = {
   data: ['dna-ecoli'],
   sizes: {
     quick: { context: 512, steps: 3, stepBases: 1024, testBlocks: 1 },
-    default: { context: longest, steps: 500, stepBases: blockBases, testBlocks: 30 },
-    full: { context: longest, steps: 500, stepBases: blockBases, testBlocks: 30 },
+    default: { context: longest, steps: 250, stepBases: blockBases, testBlocks: 30 },
+    full: { context: longest, steps: 250, stepBases: blockBases, testBlocks: 30 },
     sweep: { context: longest, steps: 125, stepBases: blockBases, testBlocks: 1 },
   },
   methods: {
