@@ -128,6 +128,7 @@ async function readAndWrite(
   let next = 0
   const count = sizes.rounds > 2 ? 1 << 26 : 1 << 20
   const [sum, memory] = [bench.empty([1]), bench.uniform([count])]
+  const perToken = weightBytes(model.config, model.parameterCount())
   const peakWork = sizes.rounds > 2 ? 2e10 : 1e7
   const contenders: Contender[] = [
     { name: 'read', run: () => seconds(async () => (next = mostLikely(await decoder.prefill(ids)))) },
@@ -141,7 +142,10 @@ async function readAndWrite(
         })
       },
     },
-    bench.contender('memory', 4, () => backend.enqueueLimit('benchMemoryRead', [sum, memory], [])),
+    // As many bytes as a turn of writing, so that both meet what else goes on in the machine.
+    bench.contender('memory', Math.ceil((perToken * written) / (4 * count)), () =>
+      backend.enqueueLimit('benchMemoryRead', [sum, memory], []),
+    ),
     ...(peer ? peerContenders(peer, ids, written) : []),
   ]
   const taken = await takeTurns(contenders, rounds)
@@ -163,7 +167,6 @@ async function readAndWrite(
     value: tokens / medianOf(taken, contender),
     unit: 'tokens/s',
   })
-  const perToken = weightBytes(model.config, model.parameterCount())
   const share = (per: number) => ratio(taken, 'memory', 'write') * per
   return [
     {
