@@ -378,26 +378,10 @@ void oneStep(const Args& args, const ScanOperands& o, const Outputs& to, const V
 }  // namespace
 
 void selectiveScan(const Args& args) {
-  ScanOperands o;
-  o.u = args[0];
-  o.delta = args[1];
-  o.A = args[2];
-  o.B = args[3];
-  o.C = args[4];
-  o.D = args[5];
-  o.z = args[6];
-  o.deltaBias = args[7];
+  const ScanOperands o = scanOperands(args, 9, 10);
   const View& initialState = args[8];
-  o.resets = args[9];
-  o.path = args[10];
   const Outputs to = {args[11], args[12], args[13], args[14]};
-  o.softplus = args.number[0] != 0;
-  o.reverse = args.number[1] != 0;
   const i64 chunk = (i64)args.number[2];
-  o.batch = o.u.dim[0];
-  o.length = o.u.dim[1];
-  o.channels = o.u.dim[2];
-  o.states = o.A.dim[1];
   const bool plain = o.A.dtype == FLOAT32 && o.A.stride[1] == 1 && o.B.dtype == FLOAT32 && o.C.dtype == FLOAT32 &&
                      o.B.stride[o.B.rank - 1] == 1 && o.C.stride[o.C.rank - 1] == 1;
   if (o.length == 1 && plain && !to.states && !to.chunkStates) return oneStep(args, o, to, initialState);

@@ -26,6 +26,28 @@ struct ScanOperands {
   }
 };
 
+/// Both kernels begin with u, delta, A, B, C, D, z and deltaBias; resets and path stand where they say.
+static inline ScanOperands scanOperands(const Args& args, int resets, int path) {
+  ScanOperands o;
+  o.u = args[0];
+  o.delta = args[1];
+  o.A = args[2];
+  o.B = args[3];
+  o.C = args[4];
+  o.D = args[5];
+  o.z = args[6];
+  o.deltaBias = args[7];
+  o.resets = args[resets];
+  o.path = args[path];
+  o.softplus = args.number[0] != 0;
+  o.reverse = args.number[1] != 0;
+  o.batch = o.u.dim[0];
+  o.length = o.u.dim[1];
+  o.channels = o.u.dim[2];
+  o.states = o.A.dim[1];
+  return o;
+}
+
 /// Column n of rows [d, d + lanes) of a (D, N) operand, as a vector over channels.
 static inline vf columnAt(const View& v, i64 d, i64 lanes, i64 n) {
   vf x = {};

@@ -344,25 +344,9 @@ i64 groupsTouched(const Map& m, i64 channels, const Plan& plan) {
 }  // namespace
 
 void selectiveScanGrad(const Args& args) {
-  ScanOperands o;
-  o.u = args[0];
-  o.delta = args[1];
-  o.A = args[2];
-  o.B = args[3];
-  o.C = args[4];
-  o.D = args[5];
-  o.z = args[6];
-  o.deltaBias = args[7];
-  o.resets = args[8];
-  o.path = args[9];
+  const ScanOperands o = scanOperands(args, 8, 9);
   const View& chunkStates = args[10];
   const Gradients to = {args[11], args[12], args[13], args[14], args[15], args[16], args[17], args[18], args[19], args[20], args[21], args[22]};
-  o.softplus = args.number[0] != 0;
-  o.reverse = args.number[1] != 0;
-  o.batch = o.u.dim[0];
-  o.length = o.u.dim[1];
-  o.channels = o.u.dim[2];
-  o.states = o.A.dim[1];
   const i64 B = o.batch, D = o.channels, N = o.states;
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
 
