@@ -52,7 +52,8 @@ export class Decoder {
   #capture: Capture | null = null
   /** The tokens that the steps of a recording choose, (steps, B, 1), and the recording. */
   #chosen: Tensor | null = null
-  #greedyCapture: Capture | null = null
+  /** Steps that take the most likely of the ids below vocabSize. */
+  #greedyCapture: { readonly vocabSize: number; readonly capture: Capture } | null = null
 
   /** Starts from `state` (taken over) or from the beginning. */
   constructor(
@@ -124,10 +125,14 @@ export class Decoder {
   }
 
   /**
-   * Takes one token for each sequence, and then each sequence's most likely one, `count` times: yields the tokens (B) that
-   * follow. Logits stay on the device, where there are always steps under way; the state may be some steps ahead at the end.
+   * Takes one token for each sequence, and then each sequence's most likely one with an id below `vocabSize`, `count`
+   * times: yields the tokens (B) that follow. Logits stay on the device, where there are always steps under way; the state may be some steps ahead at the end.
    */
-  async *greedy(tokens: Int32Array, count: number): AsyncGenerator<Int32Array> {
+  async *greedy(
+    tokens: Int32Array,
+    count: number,
+    vocabSize = this.model.config.vocabSize,
+  ): AsyncGenerator<Int32Array> {
     const { backend } = this.#token
     const { steps, ahead } = greedyPace(backend)
     this.#chosen ??= outsideScopes(() => empty(backend, [steps, this.batch, 1], 'int32'))
@@ -140,8 +145,11 @@ export class Decoder {
     try {
       while (yielded < count) {
         for (; pending.length < ahead && enqueued < count; enqueued += steps) {
-          if (this.#greedyCapture) this.#greedyCapture.replay()
-          else this.#greedyCapture = this.#recordGreedy(chosen)
+          if (this.#greedyCapture?.vocabSize === vocabSize) this.#greedyCapture.capture.replay()
+          else {
+            this.#greedyCapture?.capture.dispose()
+            this.#greedyCapture = { vocabSize, capture: this.#recordGreedy(chosen, vocabSize) }
+          }
           pending.push(chosen.data() as Promise<Int32Array>)
         }
         const ids = await pending[0]
@@ -155,7 +163,7 @@ export class Decoder {
   }
 
   /** Runs the steps of a recording and keeps it. */
-  #recordGreedy(chosen: Tensor): Capture {
+  #recordGreedy(chosen: Tensor, vocabSize: number): Capture {
     const { backend, shape } = chosen
     const [steps] = shape
     const at = (step: number) => chosen.view([this.batch, 1], [1, 1], step * this.batch)
@@ -165,7 +173,8 @@ export class Decoder {
       for (let step = 0; step < steps; step++)
         scope(() => {
           const logits = this.model.logits(this.#advance(at((step + steps - 1) % steps)))
-          const rows = logits.view([this.batch, this.model.config.vocabSize, 1])
+          const all = logits.view([this.batch, this.model.config.vocabSize, 1])
+          const rows = slice(all, 1, 0, vocabSize)
           launch(backend, 'reduce', { input: rows, out: at(step) }, { reduction: argmax })
         })
     })
@@ -195,7 +204,7 @@ export class Decoder {
 
   dispose(): void {
     this.#capture?.dispose()
-    this.#greedyCapture?.dispose()
+    this.#greedyCapture?.capture.dispose()
     this.#chosen?.dispose()
     disposeState(this.state)
     this.#token.dispose()

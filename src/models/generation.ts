@@ -13,6 +13,11 @@ export interface TokenOptions extends SamplingOptions {
   maxTokens?: number
   /** Generation ends before this token. Default none. */
   endToken?: number | null
+  /**
+   * Only ids below this are chosen: the rows of a padded vocabulary that stand for no token are left out, and their share
+   * of the probability with them. Default: all of the model's.
+   */
+  vocabSize?: number
   /** Gives each token's log-probability, and those of this many most likely tokens. Default: none, which saves the work. */
   logprobs?: number
   /** Ends generation after the token under way, by an AbortError. */
@@ -36,8 +41,10 @@ export interface GeneratedToken {
 
 /** Throws a MambakitError that names the option which means nothing. */
 export function checkTokenOptions(options: TokenOptions): void {
-  const { maxTokens = 128, logprobs } = options
+  const { maxTokens = 128, logprobs, vocabSize = 1 } = options
   checkSampling(options)
+  if (!(Number.isInteger(vocabSize) && vocabSize > 0))
+    throw new MambakitError(`vocabSize: expected an integer above 0, got ${vocabSize}`)
   if (!(Number.isInteger(maxTokens) && maxTokens >= 0))
     throw new MambakitError(`maxTokens: expected an integer of at least 0, got ${maxTokens}`)
   if (logprobs !== undefined && !(Number.isInteger(logprobs) && logprobs >= 0))
@@ -56,9 +63,10 @@ export class TokenChooser {
     this.#seen = new Set(before)
   }
   /** The next token, or null where the text ends. */
-  choose(logits: Float32Array): { readonly token: number; readonly score: TokenScore | null } | null {
-    const { maxTokens = 128, endToken = null, logprobs } = this.options
+  choose(all: Float32Array): { readonly token: number; readonly score: TokenScore | null } | null {
+    const { maxTokens = 128, endToken = null, logprobs, vocabSize } = this.options
     if (this.#position >= maxTokens) return null
+    const logits = all.subarray(0, vocabSize)
     const token = sampleToken(logits, this.options, this.#position, this.#seen)
     if (token === endToken) return null
     this.#position++
@@ -134,7 +142,7 @@ async function* generateRows(
     if (isGreedy(options)) {
       // The device chooses, and goes on while the tokens before are on their way.
       if (!allEnded())
-        for await (const ids of decoder.greedy(tokens, (maxTokens ?? 128) - 1)) {
+        for await (const ids of decoder.greedy(tokens, (maxTokens ?? 128) - 1, options.vocabSize)) {
           yield* each((row) => choosers[row].take(ids[row]))
           if (allEnded()) return
         }

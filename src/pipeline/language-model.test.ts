@@ -298,3 +298,16 @@ test('pipeline(text-generation) answers one prompt or several, and streams', asy
     /^MambakitError: pipeline: expected task 'text-generation', got 'image-classification'/,
   )
 })
+
+test('rows of a padded vocabulary that stand for no token are never chosen, drawn or taken, on the device or here', async () => {
+  const padded = new LanguageModel(lm.model, characters)
+  for (const options of [{ temperature: 0 }, { temperature: 2 }, { temperature: 0, logprobs: 4 }]) {
+    const given = { ...plain, maxTokens: 40, ...options }
+    const [{ tokens }] = await padded.generateBatch(['Call me'], given)
+    assert.ok(tokens.length > 0 && tokens.every((token) => token < characters.vocabSize), `${tokens}`)
+    assert.equal(await textOf('Call me', given, padded), characters.decode(tokens))
+  }
+  // The same model chooses others of its 256 where they are tokens.
+  const [{ tokens }] = await lm.generateBatch(['Call me'], { ...plain, maxTokens: 40, temperature: 2 })
+  assert.ok(tokens.some((token) => token >= characters.vocabSize))
+})

@@ -62,7 +62,8 @@ export class LanguageModel {
     this.checkOwn(state)
     const encoded = prompts.map((prompt) => (state ? this.tokenizer.encode(prompt) : this.#encodePrompt(prompt)))
     const from = { state: state?.layers, logits: state?.logits }
-    const generated = generateBatch(this.model, encoded, { ...rest, ...from, endToken }, ended)
+    const { vocabSize } = this.tokenizer
+    const generated = generateBatch(this.model, encoded, { ...rest, ...from, endToken, vocabSize }, ended)
     for await (const { row: index, token, score } of generated) {
       const row = rows[index]
       row.text += row.stream.push(token)

@@ -111,7 +111,7 @@ export class TextSession {
     signal?.throwIfAborted()
     // What stands before the first token must be known to the repetition penalty.
     if (options.maxTokens !== 0) await this.#next()
-    const chooser = new TokenChooser({ ...options, endToken }, this.#seen)
+    const chooser = new TokenChooser({ ...options, endToken, vocabSize: this.#tokenizer.vocabSize }, this.#seen)
     let checkpoint: Checkpoint | null = null
     try {
       while (!stream.stopped && !chooser.finished) {
