@@ -58,6 +58,7 @@ export async function drawPlot(plot: PlotSpec, lines: readonly PlotLine[]): Prom
     y: {
       label: plot.y.label,
       type: plot.y.log ? 'log' : 'linear',
+      ...(plot.y.log && { tickFormat: roundNumber }),
       grid: true,
       domain: [...domain],
     },
@@ -135,6 +136,12 @@ function shortNumber(value: number): string {
   const [scaled, unit] =
     value >= 2 ** 20 ? [value / 2 ** 20, 'M'] : value >= 2 ** 10 ? [value / 2 ** 10, 'k'] : [value, '']
   return Number.isInteger(scaled) ? `${scaled}${unit}` : ''
+}
+
+/** 0.2, 0.5, 1, 10; nothing for what lies between. */
+function roundNumber(value: number): string {
+  const digit = Number(value.toExponential()[0])
+  return [1, 2, 5].includes(digit) ? `${Number(value.toPrecision(1))}` : ''
 }
 
 /** The PNG of an SVG at twice its size, on white. */

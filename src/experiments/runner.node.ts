@@ -315,6 +315,7 @@ export interface SweepRow {
   readonly seeds: number
   /** The mean over seeds. */
   readonly value: number
+  readonly devices: readonly string[]
   readonly best: boolean
   /** Whether the recipe uses it. */
   readonly tuned: boolean
@@ -368,6 +369,7 @@ export async function runSweep(
       settings,
       seeds: units.length,
       value: values[i],
+      devices: units.map((unit) => records.get(unit)!.device),
       best: values[i] === best,
       tuned,
     }

@@ -187,7 +187,7 @@ function printSummary(outcomes: readonly Outcome[]): void {
 }
 
 async function sweep(experiment: Experiment, common: Common): Promise<void> {
-  const [{ runSweep, deviceWords }, { sweepTable }, { resultsFolder }, { mkdir, writeFile }] = await Promise.all([
+  const [{ runSweep }, { sweepTable }, { resultsFolder }, { mkdir, writeFile }] = await Promise.all([
     import('../../experiments/runner.node.js'),
     import('../../experiments/report.node.js'),
     import('../../papers/results.node.js'),
@@ -196,7 +196,8 @@ async function sweep(experiment: Experiment, common: Common): Promise<void> {
   const rows = await runSweep(experiment, common)
   const table = sweepTable(rows)
   const path = join(resultsFolder, `${experiment.slug}-sweep.md`)
-  const intro = `# ${experiment.slug}: how settings were chosen\n\nTrainings of each method with each setting, on seeds that no experiment uses, measured on data that no criterion uses; by \`mambakit reproduce ${experiment.slug} --sweep\` on ${deviceWords(common.backend)}.\n\n`
+  const devices = [...new Set(rows.flatMap((row) => row.devices))].sort()
+  const intro = `# ${experiment.slug}: how settings were chosen\n\nTrainings of each method with each setting, on seeds that no experiment uses, measured on data that no criterion uses; by \`mambakit reproduce ${experiment.slug} --sweep\` on ${devices.join(' and ')}.\n\n`
   await mkdir(resultsFolder, { recursive: true })
   await writeFile(path, `${intro}${table}\n`)
   process.stdout.write(`${table}\n\nwritten to ${path}\n`)
