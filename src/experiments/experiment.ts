@@ -2,7 +2,7 @@
 // measured against the claim. A paper's experiment.ts is one such value and reads as a recipe; runner.node.ts runs it.
 import type { Backend } from '../backend/types.js'
 import type { TrainerOptions, TrainingTask } from '../train/trainer.js'
-import type { Limits } from './verdict.js'
+import type { Limits, Statistic } from './verdict.js'
 
 /**
  * How much is done: 'quick' shows within a minute or two that everything runs and decides nothing, 'default' takes one
@@ -48,6 +48,8 @@ export interface Criterion extends Limits {
   readonly method: string
   /** Compare with this method, item by item: the score is method - minus. */
   readonly minus?: string
+  /** How the items of a seed are summed up. Default 'mean'. */
+  readonly statistic?: Statistic
   /** False for what is reported beside the claim. Default true. */
   readonly decides?: boolean
   /** How to print: value * factor with a unit. */

@@ -24,6 +24,7 @@ import {
   type Interval,
   judge,
   overallVerdict,
+  summarize,
   type Verdict,
 } from './verdict.js'
 
@@ -296,8 +297,9 @@ function judgeCriterion(criterion: Criterion, methods: readonly MethodOutcome[])
   const other = criterion.minus === undefined ? null : scoresOf(criterion.minus)
   const pairs = own.slice(0, other?.length ?? own.length)
   const scores = pairs.map((items, s) => items.map((value, i) => (other ? value - other[s][i] : value)))
-  const interval = bootstrapInterval(scores)
-  const perSeed = scores.map((items) => items.reduce((sum, value) => sum + value, 0) / items.length)
+  const { statistic } = criterion
+  const interval = bootstrapInterval(scores, { statistic })
+  const perSeed = scores.map((items) => summarize(items, statistic))
   return { criterion, interval, perSeed, state: judge(interval, criterion) }
 }
 

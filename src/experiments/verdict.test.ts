@@ -58,6 +58,14 @@ test('the same scores and seed give the same interval, which holds the mean and 
   )
 })
 
+test('medians pass over an item that something else disturbed', () => {
+  const times = [[1, 1.02, 0.98, 1.01, 16, 0.99, 1, 1.03, 0.97]]
+  assert.equal(bootstrapInterval(times, { statistic: 'median' }).mean, 1)
+  assert.ok(bootstrapInterval(times, { statistic: 'median' }).high < 1.1)
+  assert.ok(bootstrapInterval(times).high > 2)
+  assert.equal(bootstrapInterval([[1, 2, 3, 10]], { statistic: 'median' }).mean, 2.5)
+})
+
 test('no seed, no item and scores that are not finite are refused', () => {
   for (const scores of [[], [[]], [[1], []], [[Number.NaN]], [[Number.POSITIVE_INFINITY]]])
     assert.throws(() => bootstrapInterval(scores), /expected at least one seed, each with finite scores/)

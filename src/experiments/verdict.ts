@@ -17,10 +17,26 @@ export interface BootstrapOptions {
   readonly resamples?: number
   /** Default 0. */
   readonly seed?: number
+  /** What sums up the items of a seed; the median for times, whose outliers are the machine's. Default 'mean'. */
+  readonly statistic?: Statistic
 }
 
+export type Statistic = 'mean' | 'median'
+
+const statistics: Readonly<Record<Statistic, (values: readonly number[]) => number>> = {
+  mean: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
+  median(values) {
+    const sorted = [...values].sort((a, b) => a - b)
+    return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2
+  },
+}
+
+/** The items of a seed in one number. */
+export const summarize = (items: readonly number[], statistic: Statistic = 'mean'): number =>
+  statistics[statistic](items)
+
 /**
- * Mean and 95 % percentile interval of scores[seed][item] by the hierarchical bootstrap: every resample draws seeds with
+ * Mean over seeds of each seed's mean (or median), and its 95 % percentile interval, of scores[seed][item] by the hierarchical bootstrap: every resample draws seeds with
  * replacement, then items within each drawn seed, so that it carries both how trainings differ and how test items differ
  * (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8; for comparing learned systems:
  * Saravanan, Berman & Sober, arXiv 2007.07797). Of a comparison, the scores are the differences of the two methods on
@@ -29,20 +45,19 @@ export interface BootstrapOptions {
  * interval.
  */
 export function bootstrapInterval(scores: readonly (readonly number[])[], options: BootstrapOptions = {}): Interval {
-  const { resamples = 2000, seed = 0 } = options
+  const { resamples = 2000, seed = 0, statistic } = options
   if (scores.length === 0 || scores.some((items) => items.length === 0 || !items.every(Number.isFinite)))
     throw new MambakitError('interval: expected at least one seed, each with finite scores of at least one item')
-  const average = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
-  const mean = average(scores.map(average))
+  const mean = summarize(scores.map((items) => summarize(items, statistic)))
   const draw = linearCongruential(1 + uniformInteger(2 ** 31 - 2, seed, 0))
   const means = new Float64Array(resamples)
   for (let r = 0; r < resamples; r++) {
     let total = 0
     for (let s = 0; s < scores.length; s++) {
       const items = scores[draw(scores.length)]
-      let sum = 0
-      for (let i = 0; i < items.length; i++) sum += items[draw(items.length)]
-      total += sum / items.length
+      const drawn = new Array<number>(items.length)
+      for (let i = 0; i < items.length; i++) drawn[i] = items[draw(items.length)]
+      total += summarize(drawn, statistic)
     }
     means[r] = total / scores.length
   }
