@@ -89,7 +89,7 @@ async function readLong(
       'bytes/s read': sizes.chunk / median(late),
       'late memory over early': memory[Math.floor(0.75 * whole)] / memory[Math.min(1, whole - 1)],
     },
-    items: { slowdown: groupsOf(4, slowdown).map(median) },
+    items: { slowdown },
   }
 }
 
@@ -119,10 +119,6 @@ async function lap(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - started) / 1000
 }
 
-function groupsOf(size: number, values: readonly number[]): number[][] {
-  return Array.from({ length: Math.ceil(values.length / size) }, (_, i) => values.slice(i * size, (i + 1) * size))
-}
-
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)]
@@ -131,7 +127,7 @@ function median(values: readonly number[]): number {
 export const decodingPart: Part = {
   name: 'decoding',
   title: 'Time per token by context',
-  version: 2,
+  version: 3,
   timed: true,
   // Times do not depend on what the weights are.
   seeds: 1,
