@@ -47,9 +47,9 @@ export function resultOf(outcome: Outcome, facts: RecordFacts) {
     processorMinutes: round(outcome.cpuSeconds / 60),
     measurements: measurementsOf(outcome),
     ...(head && { interval: ends!.map(round), threshold: round(sign * head.criterion.expected) }),
-    parts: parts.map(({ part, sizes, methods, criteria, verdict }) => ({
+    parts: parts.map(({ part, sizes, methods, criteria, state: partState }) => ({
       name: part.name,
-      verdict,
+      state: partState,
       version: part.version,
       sizes,
       criteria: criteria.map(({ criterion, interval, perSeed, state }) => ({

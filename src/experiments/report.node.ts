@@ -68,7 +68,7 @@ export async function writeReport(outcome: Outcome, folder: string, command: str
 
 const minutes = (seconds: number) => (seconds < 90 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(1)} min`)
 
-async function partSection({ part, sizes, methods, criteria, verdict }: PartOutcome, folder: string): Promise<string> {
+async function partSection({ part, sizes, methods, criteria, state }: PartOutcome, folder: string): Promise<string> {
   const plots: string[] = []
   for (const plot of part.plots) {
     const lines = methods
@@ -87,7 +87,7 @@ async function partSection({ part, sizes, methods, criteria, verdict }: PartOutc
     plots.push(`![${plot.title}](${name}.svg)`)
   }
   return [
-    `## ${part.title}: ${verdict}`,
+    `## ${part.title}: ${state}`,
     `Sizes: ${settingsText(sizes)}.`,
     markdownTable(['criterion', 'measured', '95 % interval', 'claimed', ''], criteria.map(criterionRow)),
     markdownTable(

@@ -21,6 +21,7 @@ import { type UnitKey, type UnitRecord, UnitStore } from './units.node.js'
 import {
   bootstrapInterval,
   type CriterionState,
+  combine,
   type Interval,
   judge,
   overallVerdict,
@@ -80,7 +81,8 @@ export interface PartOutcome {
   readonly sizes: Settings
   readonly methods: readonly MethodOutcome[]
   readonly criteria: readonly JudgedCriterion[]
-  readonly verdict: Verdict
+  /** Of the criteria that decide, taken together; 'smoke' at quick scale. */
+  readonly state: CriterionState | 'smoke'
 }
 
 export interface Outcome {
@@ -151,7 +153,7 @@ export async function runExperiment(experiment: Experiment, options: RunOptions)
       sizes: sizesOf(part, scale),
       methods,
       criteria,
-      verdict: overallVerdict(deciding.map((c) => c.state)),
+      state: scale === 'quick' ? 'smoke' : combine(deciding.map((c) => c.state)),
     }
   })
   const states = outcomes.flatMap(({ criteria }) =>

@@ -106,9 +106,17 @@ export function judge(interval: Interval, { better, expected, failure = expected
   return best < sign * failure ? 'fails' : 'open'
 }
 
-/** A claim is reproduced where all its criteria hold, and not where one fails. */
-export function overallVerdict(states: readonly CriterionState[]): Verdict {
-  if (states.length === 0) return 'undecided'
-  if (states.includes('fails')) return 'not reproduced'
-  return states.every((state) => state === 'holds') ? 'reproduced' : 'undecided'
+/** Several criteria in one word: they fail where one fails, and hold where all hold. */
+export function combine(states: readonly CriterionState[]): CriterionState {
+  if (states.includes('fails')) return 'fails'
+  return states.length > 0 && states.every((state) => state === 'holds') ? 'holds' : 'open'
 }
+
+const verdictOf: Readonly<Record<CriterionState, Verdict>> = {
+  holds: 'reproduced',
+  fails: 'not reproduced',
+  open: 'undecided',
+}
+
+/** A claim is reproduced where all its criteria hold, and not where one fails. */
+export const overallVerdict = (states: readonly CriterionState[]): Verdict => verdictOf[combine(states)]

@@ -172,7 +172,7 @@ function printSummary(outcomes: readonly Outcome[]): void {
   const rows = outcomes.map(({ experiment, verdict, seeds, seconds, parts }) => [
     experiment.slug,
     verdict,
-    parts.map(({ part, verdict: own }) => `${part.name} ${own}`).join(', '),
+    parts.map(({ part, state }) => `${part.name} ${state}`).join(', '),
     seeds.length,
     (seconds / 60).toFixed(1),
   ])
