@@ -12,7 +12,7 @@ import { textPart } from './experiment-text.js'
 export const experiment: Experiment = {
   slug: 'mamba',
   claim:
-    'A selective state-space model copies selectively where a time-invariant one cannot, recalls at eight times the length it was trained on, and models text as well as a Transformer of its size at a time per token that does not grow with the context.',
+    'A selective state-space model copies selectively where a time-invariant one cannot, recalls at eight times the length it was trained on, and models text as well as a Transformer of its size at a time per token that does not grow with the context; on DNA and sound it is at least as good as its time-invariant counterpart.',
   headline: 'selective-copying/advantage',
   notes: [
     'Sizes are those of two processor cores: models of 20 thousand to half a million parameters, lengths of 64 to 16,384, minutes of training; the paper trains up to 2.8 billion parameters on 300 billion tokens.',
