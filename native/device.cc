@@ -147,6 +147,14 @@ std::vector<OperationTime> Device::profiled() {
 }
 
 void Device::upload(char* to, const void* bytes, u64 count) {
+  {
+    std::lock_guard<std::mutex> lock(queueMutex);
+    // Nothing is under way that could read the old bytes: they need no second copy.
+    if (queue.empty() && !running) {
+      std::memcpy(to, bytes, count);
+      return;
+    }
+  }
   auto copy = std::make_shared<std::vector<char>>((const char*)bytes, (const char*)bytes + count);
   push([to, copy] { std::memcpy(to, copy->data(), copy->size()); });
 }
@@ -180,6 +188,7 @@ void Device::work() {
       queueChanged.wait(lock, ready);
       taken.swap(queue);
       queued.store(0);
+      running = true;
     }
     for (std::function<void()>& run : taken) {
       if (quit) return;
@@ -188,6 +197,8 @@ void Device::work() {
     }
     if (quit) return;
     taken.clear();
+    std::lock_guard<std::mutex> lock(queueMutex);
+    running = false;
   }
 }
 

@@ -36,7 +36,7 @@ class Device {
   void free(char* address);
   /// Queues a command stream; the words are copied.
   void submit(const double* words, i64 count);
-  /// Queues a copy of host bytes, which are copied before this returns.
+  /// Copies host bytes, in queue order; they may change once this returns.
   void upload(char* to, const void* bytes, u64 count);
   /// From here on in the queue, times every operation anew, or no longer.
   void profile(bool on);
@@ -68,6 +68,8 @@ class Device {
   std::condition_variable queueChanged;
   std::vector<std::function<void()>> queue;
   std::atomic<u64> queued{0};
+  /// The executor runs what it took from the queue; guarded by queueMutex.
+  bool running = false;
   std::atomic<bool> quit{false};
   std::thread executor;
 
