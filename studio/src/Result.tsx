@@ -68,7 +68,6 @@ function IntervalPlot({
   const most = Math.max(0, high, threshold)
   const span = most - least || 1
   const at = (value: number) => edge + ((value - least) / span) * (width - 2 * edge)
-  const middle = at((low + high) / 2)
   const needed = threshold === 0 ? 'no advantage' : `needed: ${shown(threshold)}`
   const label = `Advantage over the baseline: 95 % interval from ${shown(low)} to ${shown(high)}; ${
     threshold === 0 ? 'zero is no advantage' : `the claim needs ${shown(threshold)}`
@@ -82,7 +81,8 @@ function IntervalPlot({
           {needed}
         </text>
         <line class="interval" x1={at(low)} x2={at(high)} y1="44" y2="44" />
-        <circle cx={middle} cy="44" r="6" />
+        <line class="interval" x1={at(low)} x2={at(low)} y1="38" y2="50" />
+        <line class="interval" x1={at(high)} x2={at(high)} y1="38" y2="50" />
         <text x={at(low)} y="74" text-anchor={at(high) - at(low) < 70 ? 'end' : 'middle'}>
           {shown(low)}
         </text>
