@@ -117,7 +117,7 @@ describe('the papers page as a static site', { skip: browserSkip }, () => {
     await page.reload()
     await page.getByRole('heading', { level: 1, name: /^Mamba: Linear-Time/ }).waitFor()
     await page.getByRole('link', { name: 'All papers' }).click()
-    assert.equal(await page.locator('.row').count(), 33)
+    await page.waitForFunction(() => document.querySelectorAll('.row').length === 33)
     assert.equal(await page.evaluate(() => document.fonts.check('16px "Source Serif 4"')), true)
     assert.deepEqual(faults, [])
     await context.close()
