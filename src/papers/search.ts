@@ -11,6 +11,7 @@ const fields: readonly { readonly weight: number; readonly text: (entry: Entry) 
   { weight: 3, text: (entry) => `${entry.authors ?? ''} ${signature(entry)}` },
   { weight: 8, text: ({ title, id }) => `${title} ${id}` },
 ]
+const weights = fields.map(({ weight }) => weight)
 const fieldBits = 2
 
 /** A typo is looked for in words of at least so many letters: shorter ones turn into anything. */
@@ -19,8 +20,8 @@ const leastTypoLength = 4
 export class SearchIndex {
   /** Word to entries, each entry number with its best field in the low bits. */
   readonly #postings = new Map<string, number[]>()
-  /** The words in order; stale after adding. */
-  #words: string[] | null = null
+  /** The same in the order of the words; made again after adding. */
+  #sorted: SortedPostings | null = null
   /** What the words of the last query scored: one types at the end, and the words before stay. */
   #lastScores = new Map<string, Float32Array>()
   #size = 0
@@ -43,7 +44,7 @@ export class SearchIndex {
       if (postings) postings.push(posting)
       else this.#postings.set(word, [posting])
     }
-    this.#words = null
+    this.#sorted = null
     this.#lastScores.clear()
   }
 
@@ -72,41 +73,61 @@ export class SearchIndex {
   /** What each entry scores for one word of a query. */
   #scores(word: string): Float32Array {
     const scores = new Float32Array(this.#size)
-    const count = (match: string, quality: number) => {
-      for (const posting of this.#postings.get(match)!) {
-        const number = posting >> fieldBits
-        const score = quality * fields[posting & ((1 << fieldBits) - 1)].weight
+    const { words, starts, postings } = (this.#sorted ??= sortPostings(this.#postings))
+    /** Words [first, end): what starts with a word lies side by side. */
+    const count = (first: number, end: number, quality: number) => {
+      for (let i = starts[first]; i < starts[end]; i++) {
+        const number = postings[i] >> fieldBits
+        const score = quality * weights[postings[i] & ((1 << fieldBits) - 1)]
         if (score > scores[number]) scores[number] = score
       }
     }
-    const words = this.#sortedWords()
-    let found = firstNotBefore(words, word)
-    const none = !words[found]?.startsWith(word)
-    for (; words[found]?.startsWith(word); found++) count(words[found], words[found] === word ? 1 : 0.7)
-    if (none && word.length >= leastTypoLength) {
+    const first = firstNotBefore(words, word)
+    // No word holds this character, so that it comes behind all that start with the word.
+    const end = firstNotBefore(words, `${word}\uffff`)
+    if (words[first] === word) count(first, first + 1, 1)
+    count(first, end, 0.7)
+    if (first === end && word.length >= leastTypoLength) {
       // The first letter is taken as right, which is where people err least, and spares most of the words.
-      const first = String.fromCodePoint(word.codePointAt(0)!)
-      const last = String.fromCodePoint(word.codePointAt(0)! + 1)
-      const candidates = words.slice(firstNotBefore(words, first), firstNotBefore(words, last))
+      const letter = word.codePointAt(0)!
+      const begin = firstNotBefore(words, String.fromCodePoint(letter))
+      const candidates = words.slice(begin, firstNotBefore(words, String.fromCodePoint(letter + 1)))
       for (const i of this.#fuzzy.filter(candidates, word) ?? []) {
         // A typo hides a word of about this length, not the start of a long one.
-        if (candidates[i].length <= word.length + 4) count(candidates[i], 0.4)
+        if (candidates[i].length <= word.length + 4) count(begin + i, begin + i + 1, 0.4)
       }
     }
     return scores
   }
+}
 
-  #sortedWords(): readonly string[] {
-    this.#words ??= [...this.#postings.keys()].sort()
-    return this.#words
-  }
+interface SortedPostings {
+  readonly words: readonly string[]
+  /** Where the postings of each word begin, and where the last ones end. */
+  readonly starts: Uint32Array
+  readonly postings: Uint32Array
+}
+
+function sortPostings(postingsOf: ReadonlyMap<string, readonly number[]>): SortedPostings {
+  const words = [...postingsOf.keys()].sort()
+  const starts = new Uint32Array(words.length + 1)
+  words.forEach((word, i) => {
+    starts[i + 1] = starts[i] + postingsOf.get(word)!.length
+  })
+  const postings = new Uint32Array(starts[words.length])
+  words.forEach((word, i) => postings.set(postingsOf.get(word)!, starts[i]))
+  return { words, starts, postings }
 }
 
 /** Sorts by score, then number. Numbers alone, without a comparison function, sort many times faster. */
 function bestFirst(numbers: readonly number[], total: Float32Array): number[] {
   const room = 2 ** 24
-  const keys = Float64Array.from(numbers, (number) => -Math.round(total[number] * 10) * room + number).sort()
-  return Array.from(keys, (key) => ((key % room) + room) % room)
+  const keys = new Float64Array(numbers.length)
+  for (let i = 0; i < keys.length; i++) keys[i] = numbers[i] - Math.round(total[numbers[i]] * 10) * room
+  keys.sort()
+  const sorted = new Array<number>(keys.length)
+  for (let i = 0; i < keys.length; i++) sorted[i] = ((keys[i] % room) + room) % room
+  return sorted
 }
 
 /** Letters and digits, without case and accents. */

@@ -9,7 +9,7 @@ import { Row } from './Row.js'
 import { filters, noFilters } from './route.js'
 
 /** Rows are drawn in pages, smaller ones while searching, so that a keystroke draws little however many match. */
-const pageSize = { browsing: 40, searching: 12 }
+const pageSize = { browsing: 40, searching: 6 }
 const pages = signal(1)
 /** Where the reader was when a paper was opened. */
 let left = 0

@@ -81,8 +81,7 @@ function IntervalPlot({
           {needed}
         </text>
         <line class="interval" x1={at(low)} x2={at(high)} y1="44" y2="44" />
-        <line class="interval" x1={at(low)} x2={at(low)} y1="38" y2="50" />
-        <line class="interval" x1={at(high)} x2={at(high)} y1="38" y2="50" />
+        <path class="ends" d={`M${at(low)} 38v12M${at(high)} 38v12`} />
         <text x={at(low)} y="74" text-anchor={at(high) - at(low) < 70 ? 'end' : 'middle'}>
           {shown(low)}
         </text>

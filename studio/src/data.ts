@@ -27,6 +27,7 @@ export async function load(): Promise<void> {
     server.value = offers
     entries.value = list
     index.value = await buildIndex(list)
+    await warmUp(index.value)
   } catch (error) {
     failure.value = `The papers could not be loaded (${(error as Error).message}). Reload the page to try again.`
   }
@@ -49,10 +50,14 @@ async function buildIndex(list: readonly Entry[]): Promise<SearchIndex> {
     await new Promise((next) => setTimeout(next))
     slice = performance.now()
   }
-  // Sorts the words, and has the engine compile the search before the first keystroke: first letters are the costliest.
-  for (const query of ['m', 's', 'st', 'mamab', 'selectiev scan', 'a b']) {
-    built.search(query)
-    await new Promise((next) => setTimeout(next))
-  }
   return built
+}
+
+/** Has the engine compile the search before one types: compiled it is five times as fast. */
+async function warmUp(built: SearchIndex): Promise<void> {
+  for (let round = 0; round < 8; round++)
+    for (const query of ['m', 's', 'st', 'mamab', 'selectiev scan', 'a b']) {
+      built.search(query)
+      await new Promise((next) => setTimeout(next))
+    }
 }
