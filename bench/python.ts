@@ -74,16 +74,24 @@ export class PythonPeer {
     return done ? null : JSON.parse(value)
   }
 
+  /** What the script's `answer` gives for a request. Between requests the process stands still: waiting threads of a library spin, and would take a core from whoever is timed next. */
   async ask(request: Readonly<Record<string, unknown>>): Promise<number> {
+    this.#signal('SIGCONT')
     this.child.stdin!.write(`${JSON.stringify(request)}\n`)
     const answer = await this.#next()
+    this.#signal('SIGSTOP')
     if (typeof answer !== 'number')
       throw new Error(`a peer in Python ended without an answer to ${JSON.stringify(request)}`)
     return answer
   }
 
+  /** Windows knows neither of them, and would end the process. */
+  #signal(signal: 'SIGCONT' | 'SIGSTOP'): void {
+    if (process.platform !== 'win32') this.child.kill(signal)
+  }
+
   close(): void {
     this.lines.close()
-    this.child.kill()
+    this.child.kill('SIGKILL')
   }
 }

@@ -81,11 +81,13 @@ export async function runTests(files, env = {}) {
 }
 
 function spawned(command, args, env) {
+  // What tests compare is plain text, also where CI or FORCE_COLOR would have the command line print colours into a pipe.
+  const { FORCE_COLOR: _, ...own } = process.env
   return new Promise((done, fail) => {
     const child = spawn(command, args, {
       cwd: root,
       stdio: 'inherit',
-      env: { ...process.env, ...gpuEnvironment(), ...env },
+      env: { ...own, NO_COLOR: '1', ...gpuEnvironment(), ...env },
     })
     child.on('error', fail)
     child.on('close', (code, signal) => done(code ?? signal))

@@ -2,7 +2,8 @@
 // probes and the table of operators.
 
 import { MambakitError } from '../errors.js'
-import { add, backward, mul, sum, type Tensor } from '../tensor/index.js'
+import type { Module } from '../nn/index.js'
+import { add, backward, mul, noGrad, permute, sum, type Tensor } from '../tensor/index.js'
 
 export interface CaseInputs {
   readonly config: Readonly<Record<string, unknown>>
@@ -12,6 +13,42 @@ export interface CaseInputs {
 
 /** Answers one class of cases: named outputs, `grad.<input>` among them where `g` was given. */
 export type Probe = (given: CaseInputs) => Promise<Record<string, Tensor>> | Record<string, Tensor>
+
+/** What cases of one official class are answered by: a module whose weights the case brings, if it has any, and the answer. */
+export interface ProbedPart {
+  readonly module?: Module
+  readonly answer: Probe
+}
+
+/** A paper's parts by their official class, each built from a case's config. */
+export type PartProbes = Readonly<Record<string, (config: CaseInputs['config']) => ProbedPart>>
+
+/** A part that one forward pass in evaluation mode answers, with the gradients of every parameter and of the input named `leaf`. */
+export function modulePart<M extends Module>(
+  module: M,
+  leaf: string,
+  forward: (module: M, input: Tensor, given: CaseInputs) => Record<string, Tensor>,
+): ProbedPart {
+  return {
+    module,
+    answer: (given) => {
+      module.eval()
+      const input = required(given, leaf)
+      if (!given.inputs.has('g')) return noGrad(() => forward(module, input, given))
+      input.requiresGrad = true
+      const outputs = withGradients(given, forward(module, input, given))
+      const grads = [...module.namedParameters()].flatMap(([name, parameter]) => {
+        const { grad } = parameter.value
+        return grad ? [[`grad.${name}`, grad] as const] : []
+      })
+      return { ...outputs, ...Object.fromEntries(grads), 'grad.input': input.grad! }
+    },
+  }
+}
+
+/** Images and maps of the cases (B, C, H, W) <-> ours (B, H, W, C). */
+export const channelsLast = (images: Tensor): Tensor => permute(images, [0, 2, 3, 1])
+export const channelsFirst = (maps: Tensor): Tensor => permute(maps, [0, 3, 1, 2])
 
 /** An input that the case must have. */
 export function required({ inputs }: CaseInputs, name: string): Tensor {

@@ -115,7 +115,7 @@ function sortPostings(postingsOf: ReadonlyMap<string, readonly number[]>): Sorte
     starts[i + 1] = starts[i] + postingsOf.get(word)!.length
   })
   const postings = new Uint32Array(starts[words.length])
-  words.forEach((word, i) => postings.set(postingsOf.get(word)!, starts[i]))
+  for (const [i, word] of words.entries()) postings.set(postingsOf.get(word)!, starts[i])
   return { words, starts, postings }
 }
 

@@ -11,6 +11,7 @@ import { parseMambaConfig } from '../models/mamba-config.js'
 import { MambaLM } from '../models/mamba-lm.js'
 import type { Module } from '../nn/index.js'
 import type { Probe } from '../papers/probe.js'
+import { partProbes } from '../papers/probes.js'
 import { noGrad, Scope, type Tensor, tensor } from '../tensor/index.js'
 import { readConfig } from './load.node.js'
 
@@ -61,15 +62,11 @@ async function probeFor(config: Readonly<Record<string, unknown>>, weights: stri
     await loadWeights(model, weights, backend)
     return languageModelProbe(model)
   }
-  if (config.model === 'mamba') {
-    const { blockProbe, mixerOf, probes } = await import('../papers/mamba/probes.js')
-    if (config.class === 'Mamba') {
-      const mixer = mixerOf(config)
-      await loadWeights(mixer, weights, backend)
-      return blockProbe(mixer)
-    }
-    const probe = probes[config.class as string]
-    if (probe) return probe
+  const parts = (await partProbes[config.model as string]?.())?.probes
+  const part = parts?.[config.class as string]?.(config)
+  if (part) {
+    if (part.module) await loadWeights(part.module, weights, backend)
+    return part.answer
   }
   throw new MambakitError(
     `config: no model is built yet for ${JSON.stringify({ model: config.model ?? config.model_type, class: architecture })}`,

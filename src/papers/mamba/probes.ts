@@ -13,7 +13,7 @@ import {
   type Tensor,
   transpose,
 } from '../../tensor/index.js'
-import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from '../probe.js'
+import { type CaseInputs, makeLeaves, type PartProbes, type Probe, required, withGradients } from '../probe.js'
 
 /** (B, D, L) <-> (B, L, D) */
 const timeLast = (x: Tensor): Tensor => transpose(x, 1, 2)
@@ -75,8 +75,8 @@ const splitScan: Probe = async (given) => {
   }
 }
 
-/** The block: forward, every gradient, prefill and decoding. Takes its parameters by name from the case. */
-export const blockProbe = (mixer: MambaMixer): Probe => {
+/** The block: forward, every gradient, prefill and decoding. */
+const blockProbe = (mixer: MambaMixer): Probe => {
   return async (given) => {
     const input = required(given, 'hidden_states')
     const g = required(given, 'g')
@@ -114,7 +114,7 @@ function decode(mixer: MambaMixer, input: Tensor, prefillLength: number) {
 }
 
 /** The Mamba block that a case's config describes. mirrors: Mamba.__init__ */
-export function mixerOf(config: Readonly<Record<string, unknown>>): MambaMixer {
+function mixerOf(config: Readonly<Record<string, unknown>>): MambaMixer {
   return new MambaMixer({
     dModel: config.d_model as number,
     dState: config.d_state as number,
@@ -126,8 +126,11 @@ export function mixerOf(config: Readonly<Record<string, unknown>>): MambaMixer {
   })
 }
 
-/** Probes of parts without parameters, by the official name of the part. */
-export const probes: Readonly<Record<string, Probe>> = {
-  selective_scan_ref: wholeScan,
-  'selective_scan_ref + selective_state_update_ref': splitScan,
+export const probes: PartProbes = {
+  Mamba: (config) => {
+    const module = mixerOf(config)
+    return { module, answer: blockProbe(module) }
+  },
+  selective_scan_ref: () => ({ answer: wholeScan }),
+  'selective_scan_ref + selective_state_update_ref': () => ({ answer: splitScan }),
 }

@@ -1,0 +1,6 @@
+// Which file answers the recorded cases of a model, by the `model` of their config: the 33 papers and the bases they share.
+import type { PartProbes } from './probe.js'
+
+export const partProbes: Readonly<Record<string, () => Promise<{ readonly probes: PartProbes }>>> = {
+  mamba: () => import('./mamba/probes.js'),
+}
