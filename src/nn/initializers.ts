@@ -12,6 +12,9 @@ export const normalWith =
   (shape) =>
     normal(shape, 0, deviation)
 
+/** Linear maps of image models. timm's trunc_normal_ of deviation 0.02 cuts at +-2, where no draw ever comes. */
+export const imageNormal: Initializer = (shape) => normal(shape, 0, 0.02)
+
 export const uniformWithin =
   (bound: number): Initializer =>
   (shape) =>
