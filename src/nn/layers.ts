@@ -4,6 +4,7 @@ import {
   addLayerNorm,
   addRmsNorm,
   cast,
+  checkpoint,
   defaultRandom,
   dropout,
   embedding,
@@ -130,4 +131,20 @@ export class DropPath extends Module {
     const kept = cast(greaterEqual(uniform(shape, 0, 1, { stream, backend: input.backend }), this.p), input.dtype)
     return mul(input, mul(kept, 1 / (1 - this.p)))
   }
+}
+
+/** Drop-path rates that grow linearly from 0 at the first of `blocks` to `rate` at the last. mirrors: torch.linspace(0, rate, blocks) */
+export function dropPathRates(rate: number, blocks: number): number[] {
+  return Array.from({ length: blocks }, (_, i) => (blocks > 1 ? (rate * i) / (blocks - 1) : 0))
+}
+
+/** Runs a block; where `recompute` is set, its backward pass computes the activations again instead of keeping them. */
+export function runBlock(
+  block: Module & { forward(input: Tensor): Tensor },
+  input: Tensor,
+  recompute: boolean,
+): Tensor {
+  if (!recompute) return block.forward(input)
+  const parameters = block.parameters().map(({ value }) => value)
+  return checkpoint((x) => block.forward(x), [input], parameters)
 }
