@@ -16,6 +16,8 @@ export interface Paper {
   readonly date: string | null
   /** Imports the implementation. Absent as long as there is none. */
   readonly load?: () => Promise<object>
+  /** Names of its image models, the rows of the `imageModels` that `load` gives (src/models/image-catalogue.ts). */
+  readonly imageModels?: readonly string[]
   /** Imports the experiment that tests its claim. Absent as long as there is none. */
   readonly experiment?: () => Promise<{ readonly experiment: Experiment }>
 }
