@@ -14,7 +14,7 @@ export interface ImageClassifier extends Module {
   readonly inChannels: number
   /** Names of the modules that map features to classes ('head'): fine-tuning with other classes gives them new values. */
   readonly heads: readonly string[]
-  /** Whether training recomputes each block in the backward instead of keeping what is inside (see `throughBlock`). */
+  /** Whether the backward computes each block again instead of keeping what is inside (see `runBlock`). */
   recompute: boolean
   /** images (B, H, W, C) float32 -> logits (B, K). Throws ShapeError for sizes that the model does not take. */
   forward(images: Tensor, options?: ImageForwardOptions): Tensor

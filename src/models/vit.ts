@@ -3,7 +3,7 @@
 // global_pool='avg'), whose names and layouts the parameters carry (arXiv 2010.11929).
 // Letters: B batch, p patch side, h = H/p and w = W/p tokens a side, L = h w, d embed_dim, K classes.
 import { MambakitError, ShapeError } from '../errors.js'
-import { DropPath, initializers, LayerNorm, Linear, Module, type Parameter, throughBlock } from '../nn/index.js'
+import { DropPath, dropPathRates, initializers, LayerNorm, Linear, Module, type Parameter, runBlock } from '../nn/index.js'
 import { add, attention, gelu, linear, mean, permute, reshape, scope, split, type Tensor } from '../tensor/index.js'
 import { type ImageModelSettings, type ImageModelShape, withSettings } from './image-catalogue.js'
 import { checkImages, type ImageClassifier, type ImageForwardOptions } from './image-classifier.js'
@@ -129,8 +129,7 @@ export class ViT extends Module implements ImageClassifier {
     this.patchEmbed = this.child('patch_embed', new PatchEmbed(in_chans, patch_size, embed_dim))
     const tokens = (img_size / patch_size) ** 2
     this.positions = this.parameter('pos_embed', [1, tokens, embed_dim], weightInitializer, { decay: false })
-    const rate = (i: number) => (depth > 1 ? (drop_path_rate * i) / (depth - 1) : drop_path_rate)
-    const blocks = Array.from({ length: depth }, (_, i) => new ViTBlock(config, rate(i)))
+    const blocks = dropPathRates(drop_path_rate, depth).map((rate) => new ViTBlock(config, rate))
     this.blocks = this.childList('blocks', blocks)
     this.norm = this.child('fc_norm', new LayerNorm(embed_dim, eps))
     this.head = this.child('head', new Linear(embed_dim, num_classes, initial))
@@ -145,7 +144,7 @@ export class ViT extends Module implements ImageClassifier {
     let tokens = add(this.patchEmbed.forward(images), this.positions.value)
     observe?.('patch_embed', tokens)
     this.blocks.forEach((block, i) => {
-      const next = scope(() => throughBlock(block, tokens, this.recompute))
+      const next = scope(() => runBlock(block, tokens, this.recompute))
       tokens.dispose()
       tokens = next
       observe?.(`blocks.${i}`, tokens)
