@@ -1,7 +1,7 @@
 // What training, measuring, predicting and experiments ask of an image classifier, whatever its layers are.
 import { ShapeError } from '../errors.js'
-import type { Module } from '../nn/index.js'
-import type { Tensor } from '../tensor/index.js'
+import { type Module, runBlock } from '../nn/index.js'
+import { scope, type Tensor } from '../tensor/index.js'
 
 export interface ImageForwardOptions {
   /** Is shown each layer's output, in the order in which they are computed. */
@@ -14,7 +14,7 @@ export interface ImageClassifier extends Module {
   readonly inChannels: number
   /** Names of the modules that map features to classes ('head'): fine-tuning with other classes gives them new values. */
   readonly heads: readonly string[]
-  /** Whether the backward computes each block again instead of keeping what is inside (see `runBlock`). */
+  /** Whether the backward computes each block again instead of keeping what is inside (see `throughBlocks`). */
   recompute: boolean
   /** images (B, H, W, C) float32 -> logits (B, K). Throws ShapeError for sizes that the model does not take. */
   forward(images: Tensor, options?: ImageForwardOptions): Tensor
@@ -31,4 +31,23 @@ export function checkImages(name: string, images: Tensor, channels: number, mult
     throw new ShapeError(name, [images.shape], `expected images (B, H, W, ${channels})`)
   if (height % multiple || width % multiple || height === 0 || width === 0)
     throw new ShapeError(name, [images.shape], `expected a height and a width that ${multiple} divides`)
+}
+
+/**
+ * What comes out of blocks that run one after another; `observe` is shown each as '<name>.<i>'. Beside what gradients
+ * need only the last output is kept.
+ */
+export function throughBlocks(
+  name: string,
+  blocks: readonly (Module & { forward(input: Tensor): Tensor })[],
+  input: Tensor,
+  recompute: boolean,
+  observe?: ImageForwardOptions['observe'],
+): Tensor {
+  return blocks.reduce((before, block, i) => {
+    const after = scope(() => runBlock(block, before, recompute))
+    if (i > 0) before.dispose()
+    observe?.(`${name}.${i}`, after)
+    return after
+  }, input)
 }

@@ -3,10 +3,10 @@
 // global_pool='avg'), whose names and layouts the parameters carry (arXiv 2010.11929).
 // Letters: B batch, p patch side, h = H/p and w = W/p tokens a side, L = h w, d embed_dim, K classes.
 import { MambakitError, ShapeError } from '../errors.js'
-import { DropPath, dropPathRates, initializers, LayerNorm, Linear, Module, type Parameter, runBlock } from '../nn/index.js'
-import { add, attention, gelu, linear, mean, permute, reshape, scope, split, type Tensor } from '../tensor/index.js'
+import { DropPath, dropPathRates, initializers, LayerNorm, Linear, Module, type Parameter } from '../nn/index.js'
+import { add, attention, gelu, linear, mean, permute, reshape, split, type Tensor } from '../tensor/index.js'
 import { type ImageModelSettings, type ImageModelShape, withSettings } from './image-catalogue.js'
-import { checkImages, type ImageClassifier, type ImageForwardOptions } from './image-classifier.js'
+import { checkImages, type ImageClassifier, type ImageForwardOptions, throughBlocks } from './image-classifier.js'
 
 /** Under timm's names. */
 export interface ViTConfig {
@@ -141,15 +141,9 @@ export class ViT extends Module implements ImageClassifier {
     checkImages('vit', images, in_chans)
     if (images.shape[1] !== img_size || images.shape[2] !== img_size)
       throw new ShapeError('vit', [images.shape], `expected images of ${img_size} x ${img_size}, its learned positions`)
-    let tokens = add(this.patchEmbed.forward(images), this.positions.value)
+    const tokens = add(this.patchEmbed.forward(images), this.positions.value)
     observe?.('patch_embed', tokens)
-    this.blocks.forEach((block, i) => {
-      const next = scope(() => runBlock(block, tokens, this.recompute))
-      tokens.dispose()
-      tokens = next
-      observe?.(`blocks.${i}`, tokens)
-    })
-    return tokens
+    return throughBlocks('blocks', this.blocks, tokens, this.recompute, observe)
   }
 
   /** (B, H, W, C) -> logits (B, K) */
