@@ -23,20 +23,26 @@ export interface ProbedPart {
 /** A paper's parts by their official class, each built from a case's config. */
 export type PartProbes = Readonly<Record<string, (config: CaseInputs['config']) => ProbedPart>>
 
+/** The integer inputs of a case as plain numbers, by name: sizes of grids and such. */
+export type Integers = Readonly<Record<string, readonly number[]>>
+
 /** A part that one forward pass in evaluation mode answers, with the gradients of every parameter and of the input named `leaf`. */
 export function modulePart<M extends Module>(
   module: M,
   leaf: string,
-  forward: (module: M, input: Tensor, given: CaseInputs) => Record<string, Tensor>,
+  forward: (module: M, input: Tensor, integers: Integers) => Record<string, Tensor>,
 ): ProbedPart {
   return {
     module,
-    answer: (given) => {
+    answer: async (given) => {
       module.eval()
       const input = required(given, leaf)
-      if (!given.inputs.has('g')) return noGrad(() => forward(module, input, given))
+      const integers: Record<string, readonly number[]> = {}
+      for (const [name, tensor] of given.inputs)
+        if (tensor.dtype === 'int32') integers[name] = [...((await tensor.data()) as Int32Array)]
+      if (!given.inputs.has('g')) return noGrad(() => forward(module, input, integers))
       input.requiresGrad = true
-      const outputs = withGradients(given, forward(module, input, given))
+      const outputs = withGradients(given, forward(module, input, integers))
       const grads = [...module.namedParameters()].flatMap(([name, parameter]) => {
         const { grad } = parameter.value
         return grad ? [[`grad.${name}`, grad] as const] : []
