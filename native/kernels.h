@@ -12,6 +12,7 @@
   X(gemm)                                                      \
   X(selectiveScan) X(selectiveScanGrad)                        \
   X(causalConv1d) X(causalConv1dGrad)                          \
+  X(convolution) X(convolutionGradInput) X(convolutionGradWeight) \
   X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad)      \
   X(attention) X(attentionGrad) X(rotary)
 

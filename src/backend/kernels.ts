@@ -84,6 +84,21 @@ export type Activation = (typeof activations)[number]
 export const distributions = ['uniform', 'normal', 'integer'] as const
 export type Distribution = (typeof distributions)[number]
 
+/** Per axis, then the number of groups. */
+const convolutionNumbers = [
+  'strideT',
+  'strideH',
+  'strideW',
+  'dilationT',
+  'dilationH',
+  'dilationW',
+  'paddingT',
+  'paddingH',
+  'paddingW',
+  'groups',
+] as const
+export type ConvolutionNumbers = Record<(typeof convolutionNumbers)[number], number>
+
 export const kernels = {
   /** Sets every element of `out` (any strides, any dtype) to `value`. */
   fill: { operands: { out: 'w' }, numbers: ['value'] },
@@ -168,6 +183,21 @@ export const kernels = {
       gradInitialState: 'w?',
     },
     numbers: ['silu'],
+  },
+  /** Convolution over three axes, channels last (one or two axes: the first extents are 1): out[b,o,n] = bias[n] + sum_{k,c} weight[n,c,k] input[b, o stride - padding + k dilation, first + c], where what lies outside the input is 0 and output channel n of group g = floor(n groups / Cout) sees the Cin/groups channels from first = g Cin/groups on. input (B, T, H, W, Cin), weight (Cout, Cin/groups, KT, KH, KW), bias (Cout), out (B, T', H', W', Cout). `padding` is what lies before the first input; what lies after the last follows from the extents of `out`. */
+  convolution: {
+    operands: { input: 'r', weight: 'r', bias: 'r?', out: 'w' },
+    numbers: convolutionNumbers,
+  },
+  /** The gradient of convolution at its input, which is also the forward of a transposed convolution: then weight is (Cin, Cout/groups, ...), gradOut its input, gradIn its output and bias (channels of gradIn) is added. Inputs that no output sees get the bias, or 0. */
+  convolutionGradInput: {
+    operands: { gradOut: 'r', weight: 'r', bias: 'r?', gradIn: 'w' },
+    numbers: convolutionNumbers,
+  },
+  /** The gradients of convolution at its weight and bias. */
+  convolutionGradWeight: {
+    operands: { input: 'r', gradOut: 'r', gradWeight: 'w', gradBias: 'w?' },
+    numbers: convolutionNumbers,
   },
   /** The selective scan. u, delta, z, out (B, L, D); A (D, N) float32; B, C (B, L, G, N), channel d using group floor(d G / D), or (D, N) fixed; D, deltaBias (D) float32; states (B, D, N) float32.
    *  dt = delta + deltaBias, softplus(dt) where `softplus` is 1; h = exp(dt A) h + dt B u; y = C.h + D u; out = y silu(z).

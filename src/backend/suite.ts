@@ -8,6 +8,7 @@ import { positionsOf } from './positions.js'
 import { attentionCases } from './suite/attention.cases.js'
 import { convCases } from './suite/conv.cases.js'
 import { convProperties } from './suite/conv.properties.js'
+import { convolutionCases } from './suite/convolution.cases.js'
 import { elementwiseCases } from './suite/elementwise.cases.js'
 import { gemmCases } from './suite/gemm.cases.js'
 import type {
@@ -73,6 +74,7 @@ const families: readonly (readonly [() => Iterable<KernelCase | PropertyCase>, r
   [rowCases, ['rmsNorm', 'rmsNormGrad', 'layerNorm', 'layerNormGrad', 'crossEntropy', 'gather', 'scatterAdd']],
   [gemmCases, ['gemm']],
   [convCases, ['causalConv1d', 'causalConv1dGrad']],
+  [convolutionCases, ['convolution', 'convolutionGradInput', 'convolutionGradWeight']],
   [scanCases, ['selectiveScan', 'selectiveScanGrad']],
   [stepCases, ['mambaStepIn', 'mambaStepScan']],
   [attentionCases, ['attention', 'attentionGrad', 'rotary', 'gatedActivation', 'gatedActivationGrad']],

@@ -24,6 +24,9 @@ const counters: Partial<Record<KernelName, Counter>> = {
   // K is what a has beside its rows.
   gemm: ([a, , , out]) => ({ flops: 2 * size(out) * ((a[1] * a[2]) / out[1]) }),
   causalConv1d: ([input, weight]) => ({ flops: 2 * size(input) * weight[2] }),
+  convolution: ([, weight, , out]) => ({ flops: 2 * size(out) * (size(weight) / weight[0]) }),
+  convolutionGradInput: ([gradOut, weight]) => ({ flops: 2 * size(gradOut) * (size(weight) / weight[0]) }),
+  convolutionGradWeight: ([, gradOut, weight]) => ({ flops: 2 * size(gradOut) * (size(weight) / weight[0]) }),
   selectiveScan: ([u, , A]) => ({ flops: 9 * size(u) * A[1], stateUpdates: size(u) * A[1] }),
   mambaStepIn: ([input, , weight, , taps]) => ({ flops: 2 * input[0] * (size(weight) + size(taps)) }),
   mambaStepScan: ([xz, , dtWeight, , A]) => ({

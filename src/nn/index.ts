@@ -1,4 +1,5 @@
 // Modules: the base class and the layers that most models share.
+export * from './convolution.js'
 export * as initializers from './initializers.js'
 export * from './layers.js'
 export * from './mixing.js'

@@ -66,17 +66,61 @@ function layerNorm(given: CaseInputs, args: Arguments): T.Tensor {
   return T.reshape(normalized, input.shape)
 }
 
-/** Only what our mixers use: depth-wise, causal, stride 1. */
-function conv1d(given: CaseInputs, args: Arguments): T.Tensor {
-  const input = required(given, 'input')
-  const weight = required(given, 'weight')
-  const [channels, width] = [input.shape[1], weight.shape[2]]
+/** (N, C, ...spatial) -> (N, ...spatial, C). */
+const channelsLast = (x: T.Tensor) => T.permute(x, [0, ...Array.from({ length: x.rank - 2 }, (_, i) => i + 2), 1])
+/** (N, ...spatial, C) -> (N, C, ...spatial). */
+const channelsSecond = (x: T.Tensor) =>
+  T.permute(x, [0, x.rank - 1, ...Array.from({ length: x.rank - 2 }, (_, i) => i + 1)])
+
+/** PyTorch's padding, and zeros that the case asks for beside it (last axis first, as torch.nn.functional.pad counts). */
+function paddingOf(axes: number, args: Arguments): T.Padding {
+  const padding = args.padding as Exclude<T.Padding, readonly (readonly [number, number])[]>
   const before = args.pad_before as number[] | undefined
-  const causal = before?.[0] === width - 1 && before[1] === 0 && args.stride === 1 && args.dilation === 1
-  if (!causal || args.groups !== channels)
-    throw new MambakitError('conv1d: only the causal depth-wise form is built yet')
-  const out = T.causalConv1d(T.transpose(input, 1, 2), weight, { bias: optional(given, 'bias') }).out
-  return T.transpose(out, 1, 2)
+  if (padding === 'same' || !before) return padding
+  return Array.from({ length: axes }, (_, axis) => {
+    const own = typeof padding === 'number' ? padding : padding[axis]
+    const at = 2 * (axes - 1 - axis)
+    return [own + before[at], own + before[at + 1]] as const
+  })
+}
+
+function convolution(given: CaseInputs, args: Arguments): T.Tensor {
+  const input = required(given, 'input')
+  const out = T.convolution(channelsLast(input), required(given, 'weight'), {
+    bias: optional(given, 'bias'),
+    stride: args.stride as T.PerAxis,
+    padding: paddingOf(input.rank - 2, args),
+    dilation: args.dilation as T.PerAxis,
+    groups: args.groups as number,
+  })
+  return channelsSecond(out)
+}
+
+function convolutionTransposed(given: CaseInputs, args: Arguments): T.Tensor {
+  const out = T.convolutionTransposed(channelsLast(required(given, 'input')), required(given, 'weight'), {
+    bias: optional(given, 'bias'),
+    stride: args.stride as T.PerAxis,
+    padding: args.padding as T.PerAxis,
+    outputPadding: args.output_padding as T.PerAxis,
+    dilation: args.dilation as T.PerAxis,
+    groups: args.groups as number,
+  })
+  return channelsSecond(out)
+}
+
+/** Images to tokens: a convolution, its positions in a row, LayerNorm. */
+function patchEmbed(given: CaseInputs, args: Arguments): T.Tensor {
+  const patches = T.convolution(channelsLast(required(given, 'input')), required(given, 'weight'), {
+    bias: optional(given, 'bias'),
+    stride: args.stride as T.PerAxis,
+    padding: args.padding as T.PerAxis,
+  })
+  const tokens = T.reshape(patches, [patches.shape[0], -1, patches.shape[3]])
+  return T.layerNorm(tokens, {
+    weight: optional(given, 'norm.weight'),
+    bias: optional(given, 'norm.bias'),
+    eps: args.layer_norm_eps as number,
+  })
 }
 
 const operators: Readonly<Record<string, Operator>> = {
@@ -97,7 +141,13 @@ const operators: Readonly<Record<string, Operator>> = {
   layer_norm: layerNorm,
   cross_entropy: crossEntropy,
   scaled_dot_product_attention: attention,
-  conv1d,
+  conv1d: convolution,
+  conv2d: convolution,
+  conv3d: convolution,
+  conv_transpose1d: convolutionTransposed,
+  conv_transpose2d: convolutionTransposed,
+  conv_transpose3d: convolutionTransposed,
+  patch_embed: patchEmbed,
 }
 
 /** Operators that are built, by PyTorch's names. */

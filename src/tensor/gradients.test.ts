@@ -231,6 +231,28 @@ check('selectiveScan along a path, backwards, with fixed and grouped maps', {
     }).out,
 })
 
+check('convolution', {
+  inputs: [[2, 5, 4, 4], [6, 2, 3, 2], [6]], // biome-ignore format: shapes
+  run: (x, w, bias) =>
+    T.convolution(x, w, { bias, stride: [2, 1], dilation: [1, 2], padding: [[1, 0], [0, 2]], groups: 2 }), // biome-ignore format: pairs
+})
+check('convolution of one axis without bias', {
+  inputs: [[2, 6, 3], [2, 3, 4]], // biome-ignore format: shapes
+  run: (x, w) => T.convolution(x, w, { padding: 'same' }),
+})
+check('depth-wise convolution of three axes', {
+  inputs: [[1, 2, 3, 3, 2], [4, 1, 2, 2, 2], [4]], // biome-ignore format: shapes
+  run: (x, w, bias) => T.convolution(x, w, { bias, padding: 1, groups: 2 }),
+})
+check('convolutionTransposed', {
+  inputs: [[2, 3, 2, 4], [4, 3, 2, 3], [6]], // biome-ignore format: shapes
+  run: (x, w, bias) =>
+    T.convolutionTransposed(x, w, { bias, stride: [2, 3], padding: [0, 1], outputPadding: [1, 0], groups: 2 }),
+})
+check('convolutionTransposed of one axis, dilated', {
+  inputs: [[2, 3, 3], [3, 2, 2]], // biome-ignore format: shapes
+  run: (x, w) => T.convolutionTransposed(x, w, { dilation: 3, outputPadding: 2 }),
+})
 check('attention', {
   inputs: [
     [2, 3, 4, 5],

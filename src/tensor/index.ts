@@ -14,6 +14,7 @@ export { full, ones, type TensorData, type TensorOptions, tensor, tensorFromByte
 export { defaultBackend, setDefaultBackend, withBackend } from './device.js'
 export * from './ops/attention.js'
 export { type CausalConv1dOptions, causalConv1d, type WithState } from './ops/convolution.js'
+export * from './ops/convolutionNd.js'
 export * from './ops/elementwise.js'
 export { embedding } from './ops/embedding.js'
 export { linear, type MatmulOptions, matmul } from './ops/linear.js'

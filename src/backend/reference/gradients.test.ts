@@ -9,6 +9,7 @@ import {
   signatures,
   unaryFunctions,
 } from '../kernels.js'
+import { type ConvolutionShape, convolutionProblem } from '../suite/convolution.cases.js'
 import { Draw, operandOf } from '../suite/operands.js'
 import { type ScanShape, scanInputs, scanNumbers } from '../suite/scan.cases.js'
 import type { Operand } from '../types.js'
@@ -195,6 +196,51 @@ for (const [name, length, width, full] of [
         },
       })
     })
+
+const images = { batch: 2, extents: [5, 4], inChannels: 4, outChannels: 6, kernel: [3, 2] } as const
+const convolutions: readonly (readonly [string, ConvolutionShape])[] = [
+  ['plain', { ...images, bias: false }],
+  ['padded, strided, dilated, grouped', { ...images, padding: [[2, 1], [0, 1]], stride: [2, 1], dilation: [1, 2], groups: 2 }], // biome-ignore format: pairs
+  ['depth-wise', { ...images, outChannels: 4, groups: 4, padding: [[1, 1], [1, 0]] }], // biome-ignore format: pairs
+  ['3-D', { ...images, extents: [2, 3, 2], kernel: [2, 2, 1], stride: [1, 2, 1], padding: [[1, 0], [1, 1], [0, 0]] }], // biome-ignore format: pairs
+]
+for (const [name, shape] of convolutions) {
+  const host = convolutionProblem(draw, shape)
+  const { numbers } = host
+  const given = { input: place(host.input), weight: place(host.weight), bias: place(host.bias) }
+  const gradOut = place(host.gradOut)
+  const [gradIn, gradWeight] = [blank(host.input.shape), blank(host.weight.shape)]
+  test(`the gradients of convolution are its slopes: ${name}`, () => {
+    const out = blank(host.out.shape)
+    const gradBias = given.bias && blank(given.bias.shape)
+    checkGradients({
+      forward: () => run('convolution', { ...given, out }, numbers),
+      outputs: [[out, gradOut]],
+      backward: () => {
+        run('convolutionGradInput', { gradOut, weight: given.weight, gradIn }, numbers)
+        run('convolutionGradWeight', { input: given.input, gradOut, gradWeight, gradBias }, numbers)
+      },
+      gradients: {
+        input: [given.input, gradIn],
+        weight: [given.weight, gradWeight],
+        bias: [given.bias, gradBias],
+      },
+    })
+  })
+  test(`the gradients of the transposed convolution are its slopes: ${name}`, () => {
+    const [out, gradTo] = [blank(host.input.shape), random(host.input.shape)]
+    const gradFrom = blank(host.gradOut.shape)
+    checkGradients({
+      forward: () => run('convolutionGradInput', { gradOut, weight: given.weight, gradIn: out }, numbers),
+      outputs: [[out, gradTo]],
+      backward: () => {
+        run('convolution', { input: gradTo, weight: given.weight, out: gradFrom }, numbers)
+        run('convolutionGradWeight', { input: gradTo, gradOut, gradWeight }, numbers)
+      },
+      gradients: { input: [gradOut, gradFrom], weight: [given.weight, gradWeight] },
+    })
+  })
+}
 
 const small = { batch: 2, length: 7, channels: 4, stateSize: 3, chunk: 3 } as const
 const most = ['D', 'z', 'deltaBias', 'initialState'] as const

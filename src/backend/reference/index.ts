@@ -6,6 +6,7 @@ import type { Backend, Capture, DeviceBuffer, MemoryUse, Operand, Operation } fr
 import { adamW } from './adamW.reference.js'
 import { attention, attentionGrad } from './attention.reference.js'
 import { causalConv1d, causalConv1dGrad } from './conv1d.reference.js'
+import { convolution, convolutionGradInput, convolutionGradWeight } from './convolution.reference.js'
 import { axpby, binary, copy, fill, select, unary, unaryGrad } from './elementwise.reference.js'
 import { gather, scatterAdd } from './embedding.reference.js'
 import { gatedActivation, gatedActivationGrad } from './gatedActivation.reference.js'
@@ -40,6 +41,9 @@ const table: { readonly [K in KernelName]: ReferenceKernel<K> } = {
   scatterAdd,
   causalConv1d,
   causalConv1dGrad,
+  convolution,
+  convolutionGradInput,
+  convolutionGradWeight,
   selectiveScan,
   selectiveScanGrad,
   mambaStepIn,

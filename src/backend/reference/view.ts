@@ -49,11 +49,12 @@ export class ReferenceBuffer implements DeviceBuffer {
 export class View {
   readonly #data: Float64Array
   readonly #operand: Operand
-  // The first four strides as fields of their own: this is the inner loop of everything.
+  // The first five strides as fields of their own: this is the inner loop of everything.
   readonly #s0: number
   readonly #s1: number
   readonly #s2: number
   readonly #s3: number
+  readonly #s4: number
   readonly #offset: number
   readonly dtype: Dtype
   readonly shape: readonly number[]
@@ -62,32 +63,33 @@ export class View {
   constructor(operand: Operand) {
     this.#data = (operand.buffer as ReferenceBuffer).as(operand.dtype)
     this.#operand = operand
-    const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = operand.strides
+    const [s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0] = operand.strides
     this.#s0 = s0
     this.#s1 = s1
     this.#s2 = s2
     this.#s3 = s3
+    this.#s4 = s4
     this.#offset = operand.offset
     this.dtype = operand.dtype
     this.shape = operand.shape
     this.rank = operand.shape.length
   }
 
-  #position(i: number, j: number, k: number, l: number): number {
-    return this.#offset + i * this.#s0 + j * this.#s1 + k * this.#s2 + l * this.#s3
+  #position(i: number, j: number, k: number, l: number, m: number): number {
+    return this.#offset + i * this.#s0 + j * this.#s1 + k * this.#s2 + l * this.#s3 + m * this.#s4
   }
 
-  at(i = 0, j = 0, k = 0, l = 0): number {
-    return this.#data[this.#position(i, j, k, l)]
+  at(i = 0, j = 0, k = 0, l = 0, m = 0): number {
+    return this.#data[this.#position(i, j, k, l, m)]
   }
 
   /** Stores a value as the dtype has it: integers truncate, bool is != 0, floats stay as they are. */
-  put(value: number, i = 0, j = 0, k = 0, l = 0): void {
-    this.#data[this.#position(i, j, k, l)] = stored(value, this.dtype)
+  put(value: number, i = 0, j = 0, k = 0, l = 0, m = 0): void {
+    this.#data[this.#position(i, j, k, l, m)] = stored(value, this.dtype)
   }
 
-  add(value: number, i = 0, j = 0, k = 0, l = 0): void {
-    this.#data[this.#position(i, j, k, l)] += value
+  add(value: number, i = 0, j = 0, k = 0, l = 0, m = 0): void {
+    this.#data[this.#position(i, j, k, l, m)] += value
   }
 
   /** A copy of every element in row-major order. */

@@ -1,6 +1,7 @@
 // The kernels that this backend has.
 import { attention, attentionGrad } from './attention.wgsl.js'
 import { causalConv1d, causalConv1dGrad } from './conv.wgsl.js'
+import { convolution, convolutionGradInput, convolutionGradWeight } from './convolution.wgsl.js'
 import { gather, scatterAdd } from './gather.wgsl.js'
 import { gemm } from './gemm.wgsl.js'
 import type { Encoders } from './launcher.js'
@@ -31,6 +32,9 @@ export const encoders: Encoders = {
   scatterAdd,
   causalConv1d,
   causalConv1dGrad,
+  convolution,
+  convolutionGradInput,
+  convolutionGradWeight,
   selectiveScan,
   selectiveScanGrad,
   mambaStepIn,

@@ -42,6 +42,8 @@ const cuts: Partial<Record<KernelName, Cuts>> = {
   crossEntropy: rows('logits', 'targets', 'rowScale', 'loss', 'gradLogits'),
   gather: rows('ids', 'out'),
   causalConv1d: rows(...sequences),
+  convolution: rows('input', 'out'),
+  convolutionGradInput: rows('gradOut', 'gradIn'),
   gemm: gemmCuts,
 }
 
