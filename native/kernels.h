@@ -14,6 +14,8 @@
   X(causalConv1d) X(causalConv1dGrad)                          \
   X(convolution) X(convolutionGradInput) X(convolutionGradWeight) \
   X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad)      \
+  X(groupStatistics) X(groupNorm) X(groupNormGrad)             \
+  X(resample) X(maxPool) X(maxPoolGrad)                        \
   X(attention) X(attentionGrad) X(rotary)
 
 namespace MK_ISA {

@@ -149,6 +149,33 @@ export const kernels = {
     },
     numbers: [],
   },
+  /** Mean and biased variance of input (B, S, C) over S and the C/G channels of each group: mean, variance (B, G) float32, contiguous. Two passes or as accurate: a mean far from 0 costs no digits of the variance. */
+  groupStatistics: { operands: { input: 'r', mean: 'w', variance: 'w' }, numbers: [] },
+  /** input (B, S, C), mean and variance (B, G): out = (input - mean) / sqrt(variance + eps) * weight + bias, channel c in group floor(c G / C). */
+  groupNorm: {
+    operands: { input: 'r', mean: 'r', variance: 'r', weight: 'r?', bias: 'r?', out: 'w' },
+    numbers: ['eps'],
+  },
+  /** Gradients of groupNorm, through the statistics too, unless `fixed` is 1: then they are constants. */
+  groupNormGrad: {
+    operands: {
+      input: 'r',
+      mean: 'r',
+      variance: 'r',
+      weight: 'r?',
+      gradOut: 'r',
+      gradIn: 'w',
+      gradWeight: 'w?',
+      gradBias: 'w?',
+    },
+    numbers: ['eps', 'fixed'],
+  },
+  /** input (R, n, inner) -> out (R, m, inner): out[r,i,:] = sum_t weight[i,t] input[r,index[i,t],:]. index int32 and weight float32 (m, T), contiguous; an index outside [0, n) adds nothing. Interpolation, average pooling and padding of one axis, and their gradients by the transposed table. */
+  resample: { operands: { input: 'r', index: 'r', weight: 'r', out: 'w' }, numbers: [] },
+  /** input (R, n, inner) -> out (R, m, inner): the largest of input[r,index[i,t],:] over t; any NaN wins. index (m, T) int32, contiguous; an index outside [0, n) is passed over. winner (R, m, inner) int32, contiguous: the index of the first largest. Where a window holds nothing, out is -infinity and winner -1. */
+  maxPool: { operands: { input: 'r', index: 'r', out: 'w', winner: 'w?' }, numbers: [] },
+  /** gradIn[r,j,:] = sum of gradOut[r,i,:] over those i = index[j,t] whose winner[r,i,:] is j; index (n, T) int32: the windows that hold position j, -1 for none. */
+  maxPoolGrad: { operands: { winner: 'r', gradOut: 'r', index: 'r', gradIn: 'w' }, numbers: [] },
   /** out (batch, M, N) = activation(alpha * op(a) op(b) + bias) (+ out where `accumulate` is 1, without bias or activation). a is (batch, M, K), or (batch, K, M) with transposeA; b (batch, K, N), or (batch, N, K) with transposeB; bias (N). All rank 3; a batch stride of 0 repeats an operand. `out` has any row stride. */
   gemm: {
     operands: { a: 'r', b: 'r', bias: 'r?', out: 'rw' },

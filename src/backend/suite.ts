@@ -11,6 +11,7 @@ import { convProperties } from './suite/conv.properties.js'
 import { convolutionCases } from './suite/convolution.cases.js'
 import { elementwiseCases } from './suite/elementwise.cases.js'
 import { gemmCases } from './suite/gemm.cases.js'
+import { groupCases } from './suite/groups.cases.js'
 import type {
   Comparison,
   HostMemory,
@@ -28,6 +29,7 @@ import { scanCases } from './suite/scan.cases.js'
 import { scanProperties } from './suite/scan.properties.js'
 import { stepCases } from './suite/step.cases.js'
 import { updateCases } from './suite/update.cases.js'
+import { windowCases } from './suite/windows.cases.js'
 import { type Backend, bytesPerElement, type DeviceBuffer, type Dtype } from './types.js'
 
 export interface SuiteOptions {
@@ -72,6 +74,8 @@ const families: readonly (readonly [() => Iterable<KernelCase | PropertyCase>, r
   [elementwiseCases, ['fill', 'copy', 'unary', 'unaryGrad', 'binary', 'select', 'axpby']],
   [reduceCases, ['reduce', 'softmax', 'softmaxGrad']],
   [rowCases, ['rmsNorm', 'rmsNormGrad', 'layerNorm', 'layerNormGrad', 'crossEntropy', 'gather', 'scatterAdd']],
+  [groupCases, ['groupStatistics', 'groupNorm', 'groupNormGrad']],
+  [windowCases, ['resample', 'maxPool', 'maxPoolGrad']],
   [gemmCases, ['gemm']],
   [convCases, ['causalConv1d', 'causalConv1dGrad']],
   [convolutionCases, ['convolution', 'convolutionGradInput', 'convolutionGradWeight']],

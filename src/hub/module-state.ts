@@ -51,8 +51,10 @@ export function matchParameters(module: Module, reader: CheckpointReader): Map<P
       const { shape, dtype } = reader.tensors.get(name)!
       if (!sameShape(shape, parameter.shape))
         throw fail(name, 'shape', `expected [${parameter.shape}] from config.json, got [${shape}]`)
-      if (!['float32', 'float16', 'bfloat16'].includes(loadedDtype(dtype)))
-        throw fail(name, 'dtype', `expected a floating-point dtype, got ${dtype}`)
+      const counter = parameter.dtype === 'int32'
+      const allowed = counter ? ['int32'] : ['float32', 'float16', 'bfloat16']
+      if (!allowed.includes(loadedDtype(dtype)))
+        throw fail(name, 'dtype', `expected ${counter ? 'an integer' : 'a floating-point'} dtype, got ${dtype}`)
     }
     matched.set(parameter, stored)
   }

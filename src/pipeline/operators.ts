@@ -2,23 +2,17 @@
 import { MambakitError } from '../errors.js'
 import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from '../papers/probe.js'
 import * as T from '../tensor/index.js'
+import { normOperators } from './operators/norms.js'
+import { type Arguments, channelsLast, type Operator, type OperatorTable, optional } from './operators/operator.js'
+import { windowOperators } from './operators/windows.js'
 
-type Arguments = Readonly<Record<string, unknown>>
-type Operator = (given: CaseInputs, args: Arguments) => T.Tensor | Record<string, T.Tensor>
-
-const optional = ({ inputs }: CaseInputs, name: string) => inputs.get(name) ?? null
 const elementwise =
   (apply: (x: T.Tensor, args: Arguments) => T.Tensor): Operator =>
   (given, args) =>
     apply(required(given, 'input'), args)
 
-/** Class axis last: (N, C, ...) -> (N, ..., C). */
-function classesLast(x: T.Tensor): T.Tensor {
-  return x.rank <= 2 ? x : T.permute(x, [0, ...Array.from({ length: x.rank - 2 }, (_, i) => i + 2), 1])
-}
-
 function crossEntropy(given: CaseInputs, args: Arguments): T.Tensor {
-  const logits = classesLast(required(given, 'input'))
+  const logits = channelsLast(required(given, 'input'))
   const target = required(given, 'target')
   const classWeights = optional(given, 'weight')
   const reduction = args.reduction as 'mean' | 'sum' | 'none'
@@ -123,7 +117,9 @@ function patchEmbed(given: CaseInputs, args: Arguments): T.Tensor {
   })
 }
 
-const operators: Readonly<Record<string, Operator>> = {
+const operators: OperatorTable = {
+  ...normOperators,
+  ...windowOperators,
   elu: elementwise((x, { alpha }) => T.elu(x, alpha as number)),
   gelu: elementwise((x, { approximate }) => T.gelu(x, approximate as 'none' | 'tanh')),
   hardsigmoid: elementwise(T.hardsigmoid),

@@ -253,6 +253,66 @@ check('convolutionTransposed of one axis, dilated', {
   inputs: [[2, 3, 3], [3, 2, 2]], // biome-ignore format: shapes
   run: (x, w) => T.convolutionTransposed(x, w, { dilation: 3, outputPadding: 2 }),
 })
+const image = [2, 5, 4, 3]
+check('groupNorm', {
+  inputs: [[2, 3, 6], [6], [6]],
+  run: (x, weight, bias) => T.groupNorm(x, 2, { weight, bias, eps: 1e-2 }),
+})
+check('instanceNorm without parameters', { inputs: [[2, 5, 3]], run: (x) => T.instanceNorm(x, { eps: 1e-2 }) })
+check('batchNorm', {
+  inputs: [image, [3], [3]],
+  run: (x, weight, bias) => T.batchNorm(x, { weight, bias, eps: 1e-2 }).out,
+})
+check('batchNorm by given statistics', {
+  inputs: [image, [3], [3]],
+  run: (x, weight, bias) => {
+    const statistics = { mean: leaf([3], [1, -1, 0.5]), variance: leaf([3], [1, 2, 0.5]) }
+    return T.batchNorm(x, { weight, bias, statistics }).out
+  },
+})
+for (const mode of ['nearest', 'nearest-exact', 'bilinear', 'bicubic', 'area'] as const)
+  check(`interpolate ${mode}`, {
+    inputs: [image],
+    run: (x) => [T.interpolate(x, { size: [3, 7], mode }), T.interpolate(x, { scale: 1.6, mode })],
+  })
+check('interpolate with corners and with antialiasing', {
+  inputs: [image],
+  run: (x) => [
+    T.interpolate(x, { size: [9, 1], mode: 'bicubic', alignCorners: true }),
+    T.interpolate(x, { size: [2, 3], mode: 'bilinear', antialias: true }),
+  ],
+})
+check('interpolate of one and of three axes', {
+  inputs: [
+    [2, 5, 3],
+    [1, 2, 3, 4, 2],
+  ],
+  run: (line, volume) => [
+    T.interpolate(line, { size: 8, mode: 'linear' }),
+    T.interpolate(volume, { scale: 2, mode: 'trilinear' }),
+  ],
+})
+for (const mode of ['zeros', 'reflect', 'replicate', 'circular'] as const)
+  check(`pad ${mode}`, { inputs: [image], run: (x) => T.pad(x, [[2, 1], 3], mode) })
+check('averagePool', {
+  inputs: [image],
+  run: (x) => [
+    T.averagePool(x, [3, 2], { stride: 2, padding: 1, ceil: true }),
+    T.averagePool(x, 3, { padding: 1, countPadding: false }),
+  ],
+})
+check('maxPool', {
+  inputs: [image],
+  run: (x) => [
+    T.maxPool(x, 3, { stride: 2, padding: 1, ceil: true }),
+    T.maxPool(x, 2, { stride: 1, dilation: [2, 1] }),
+  ],
+})
+check('adaptive pooling', {
+  inputs: [image],
+  run: (x) => [T.adaptiveAveragePool(x, [3, 1]), T.adaptiveMaxPool(x, [2, 3])],
+})
+
 check('attention', {
   inputs: [
     [2, 3, 4, 5],

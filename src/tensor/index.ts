@@ -20,9 +20,18 @@ export { embedding } from './ops/embedding.js'
 export { linear, type MatmulOptions, matmul } from './ops/linear.js'
 export * from './ops/losses.js'
 export { addProjected, mambaStepIn, mambaStepScan } from './ops/mambaStep.js'
+export * from './ops/normalization.js'
 export * from './ops/norms.js'
+export * from './ops/pooling.js'
 export { dropout, normal, type RandomOptions, randomIntegers, uniform } from './ops/random.js'
 export * from './ops/reduce.js'
+export {
+  type InterpolateOptions,
+  type InterpolationMode,
+  interpolate,
+  type PadMode,
+  pad,
+} from './ops/resample.js'
 export { type ScanResult, type SelectiveScanOptions, selectiveScan } from './ops/scan.js'
 export * from './ops/shape.js'
 export { defaultRandom, RandomStream, withRandom } from './random.js'

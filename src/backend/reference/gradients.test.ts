@@ -135,6 +135,51 @@ for (const kernel of ['rmsNorm', 'layerNorm'] as const)
       })
     })
 
+for (const [name, groups, weighted] of [
+  ['every channel a group', 6, true],
+  ['groups of three', 2, true],
+  ['bare', 3, false],
+] as const)
+  for (const fixed of [0, 1])
+    test(`groupNormGrad is the slope of groupNorm: ${name}, fixed ${fixed}`, () => {
+      const shape = [2, 5, 6]
+      const [input, out, gradOut, gradIn] = [random(shape, -2, 2), blank(shape), random(shape), blank(shape)]
+      const [weight, bias] = [weighted ? random([6], 0.5, 2) : null, weighted ? random([6]) : null]
+      const [gradWeight, gradBias] = [weight && blank([6]), bias && blank([6])]
+      const [mean, variance] = [random([2, groups]), random([2, groups], 0.5, 2)]
+      const numbers = { eps: 1e-2 }
+      const statistics = { mean, variance }
+      checkGradients({
+        forward: () => {
+          if (!fixed) run('groupStatistics', { input, ...statistics }, {})
+          run('groupNorm', { input, ...statistics, weight, bias, out }, numbers)
+        },
+        outputs: [[out, gradOut]],
+        backward: () =>
+          run(
+            'groupNormGrad',
+            { input, ...statistics, weight, gradOut, gradIn, gradWeight, gradBias },
+            { ...numbers, fixed },
+          ),
+        gradients: { input: [input, gradIn], weight: [weight, gradWeight], bias: [bias, gradBias] },
+      })
+    })
+
+test('maxPoolGrad is the slope of maxPool', () => {
+  const [input, out, gradOut, gradIn] = [random([2, 5, 3]), blank([2, 4, 3]), random([2, 4, 3]), blank([2, 5, 3])]
+  const table = (shape: readonly number[], values: readonly number[]) =>
+    place(operandOf(shape, (i) => values[i], { dtype: 'int32' }))
+  const winner = blank([2, 4, 3], 'int32')
+  const index = table([4, 3], [-1, 0, 1, 0, 1, 2, 2, 3, 4, 4, 3, 5])
+  const readers = table([5, 2], [0, 1, 1, 0, 1, 2, 2, 3, 3, 2])
+  checkGradients({
+    forward: () => run('maxPool', { input, index, out, winner }, {}),
+    outputs: [[out, gradOut]],
+    backward: () => run('maxPoolGrad', { winner, gradOut, index: readers, gradIn }, {}),
+    gradients: { input: [input, gradIn] },
+  })
+})
+
 for (const labelSmoothing of [0, 0.3])
   for (const weighted of [true, false])
     test(`crossEntropy writes the slope of its loss, smoothing ${labelSmoothing}, ${weighted ? 'weighted' : 'plain'}`, () => {
@@ -355,6 +400,8 @@ test('every kernel of the table whose name ends in Grad is checked here', () => 
     'softmax',
     'rmsNorm',
     'layerNorm',
+    'groupNorm',
+    'maxPool',
     'causalConv1d',
     'selectiveScan',
     'attention',

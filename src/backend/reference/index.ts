@@ -11,11 +11,13 @@ import { axpby, binary, copy, fill, select, unary, unaryGrad } from './elementwi
 import { gather, scatterAdd } from './embedding.reference.js'
 import { gatedActivation, gatedActivationGrad } from './gatedActivation.reference.js'
 import { gemm } from './gemm.reference.js'
+import { groupNorm, groupNormGrad, groupStatistics } from './groupNorm.reference.js'
 import { crossEntropy } from './losses.reference.js'
 import { mambaStepIn, mambaStepScan } from './mambaStep.reference.js'
 import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from './norms.reference.js'
 import { dropout, random } from './random.reference.js'
 import { reduce, softmax, softmaxGrad } from './reduce.reference.js'
+import { maxPool, maxPoolGrad, resample } from './resample.reference.js'
 import { rotary } from './rotary.reference.js'
 import { selectiveScan, selectiveScanGrad } from './scan.reference.js'
 import { ReferenceBuffer, type ReferenceKernel, View } from './view.js'
@@ -35,6 +37,12 @@ const table: { readonly [K in KernelName]: ReferenceKernel<K> } = {
   rmsNormGrad,
   layerNorm,
   layerNormGrad,
+  groupStatistics,
+  groupNorm,
+  groupNormGrad,
+  resample,
+  maxPool,
+  maxPoolGrad,
   gemm,
   crossEntropy,
   gather,

@@ -4,6 +4,7 @@ import { causalConv1d, causalConv1dGrad } from './conv.wgsl.js'
 import { convolution, convolutionGradInput, convolutionGradWeight } from './convolution.wgsl.js'
 import { gather, scatterAdd } from './gather.wgsl.js'
 import { gemm } from './gemm.wgsl.js'
+import { groupNorm, groupNormGrad, groupStatistics } from './groupNorm.wgsl.js'
 import type { Encoders } from './launcher.js'
 import { crossEntropy } from './loss.wgsl.js'
 import { mambaStepIn, mambaStepScan } from './mambaStep.wgsl.js'
@@ -12,6 +13,7 @@ import { adamW } from './optimizer.wgsl.js'
 import * as pointwise from './pointwise.wgsl.js'
 import { dropout, random } from './random.wgsl.js'
 import { reduce } from './reduce.wgsl.js'
+import { maxPool, maxPoolGrad, resample } from './resample.wgsl.js'
 import { rotary } from './rotary.wgsl.js'
 import { softmax, softmaxGrad } from './rows.wgsl.js'
 import { selectiveScan } from './scan.wgsl.js'
@@ -26,6 +28,12 @@ export const encoders: Encoders = {
   rmsNormGrad,
   layerNorm,
   layerNormGrad,
+  groupStatistics,
+  groupNorm,
+  groupNormGrad,
+  resample,
+  maxPool,
+  maxPoolGrad,
   gemm,
   crossEntropy,
   gather,

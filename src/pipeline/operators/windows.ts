@@ -1,0 +1,62 @@
+// Interpolation, pooling and padding under PyTorch's names.
+import * as T from '../../tensor/index.js'
+import { type Arguments, type OperatorTable, onImages } from './operator.js'
+
+type PerAxis = number | readonly number[]
+
+const poolOptions = (args: Arguments) => ({
+  stride: args.stride as PerAxis | undefined,
+  padding: args.padding as PerAxis | undefined,
+  ceil: args.ceil_mode as boolean | undefined,
+})
+
+const averagePool = onImages((x, args) =>
+  T.averagePool(x, args.kernel_size as PerAxis, {
+    ...poolOptions(args),
+    countPadding: args.count_include_pad as boolean | undefined,
+  }),
+)
+const maxPool = onImages((x, args) =>
+  T.maxPool(x, args.kernel_size as PerAxis, {
+    ...poolOptions(args),
+    dilation: args.dilation as PerAxis | undefined,
+  }),
+)
+const adaptiveAveragePool = onImages((x, args) => T.adaptiveAveragePool(x, args.output_size as PerAxis))
+const adaptiveMaxPool = onImages((x, args) => T.adaptiveMaxPool(x, args.output_size as PerAxis))
+
+/** PyTorch lists padding from the last axis to the first. */
+function pad(x: T.Tensor, args: Arguments): T.Tensor {
+  const flat = args.pad as number[]
+  const pairs = Array.from({ length: x.rank - 2 }, (_, axis): [number, number] => {
+    const at = 2 * (x.rank - 3 - axis)
+    return [flat[at] ?? 0, flat[at + 1] ?? 0]
+  })
+  return T.pad(x, pairs, args.mode === 'constant' ? 'zeros' : (args.mode as T.PadMode))
+}
+
+export const windowOperators: OperatorTable = {
+  interpolate: onImages((x, args) =>
+    T.interpolate(x, {
+      size: (args.size as PerAxis | null) ?? undefined,
+      scale: (args.scale_factor as PerAxis | null) ?? undefined,
+      mode: args.mode as T.InterpolationMode,
+      alignCorners: (args.align_corners as boolean | null) ?? undefined,
+      antialias: args.antialias as boolean | undefined,
+      recomputeScale: args.recompute_scale_factor as boolean | undefined,
+    }),
+  ),
+  avg_pool1d: averagePool,
+  avg_pool2d: averagePool,
+  avg_pool3d: averagePool,
+  max_pool1d: maxPool,
+  max_pool2d: maxPool,
+  max_pool3d: maxPool,
+  adaptive_avg_pool1d: adaptiveAveragePool,
+  adaptive_avg_pool2d: adaptiveAveragePool,
+  adaptive_avg_pool3d: adaptiveAveragePool,
+  adaptive_max_pool1d: adaptiveMaxPool,
+  adaptive_max_pool2d: adaptiveMaxPool,
+  adaptive_max_pool3d: adaptiveMaxPool,
+  pad: onImages(pad),
+}
