@@ -2,28 +2,26 @@
 import * as T from '../../tensor/index.js'
 import { type Arguments, type OperatorTable, onImages } from './operator.js'
 
-type PerAxis = number | readonly number[]
-
 const poolOptions = (args: Arguments) => ({
-  stride: args.stride as PerAxis | undefined,
-  padding: args.padding as PerAxis | undefined,
+  stride: args.stride as T.PerAxis | undefined,
+  padding: args.padding as T.PerAxis | undefined,
   ceil: args.ceil_mode as boolean | undefined,
 })
 
 const averagePool = onImages((x, args) =>
-  T.averagePool(x, args.kernel_size as PerAxis, {
+  T.averagePool(x, args.kernel_size as T.PerAxis, {
     ...poolOptions(args),
     countPadding: args.count_include_pad as boolean | undefined,
   }),
 )
 const maxPool = onImages((x, args) =>
-  T.maxPool(x, args.kernel_size as PerAxis, {
+  T.maxPool(x, args.kernel_size as T.PerAxis, {
     ...poolOptions(args),
-    dilation: args.dilation as PerAxis | undefined,
+    dilation: args.dilation as T.PerAxis | undefined,
   }),
 )
-const adaptiveAveragePool = onImages((x, args) => T.adaptiveAveragePool(x, args.output_size as PerAxis))
-const adaptiveMaxPool = onImages((x, args) => T.adaptiveMaxPool(x, args.output_size as PerAxis))
+const adaptiveAveragePool = onImages((x, args) => T.adaptiveAveragePool(x, args.output_size as T.PerAxis))
+const adaptiveMaxPool = onImages((x, args) => T.adaptiveMaxPool(x, args.output_size as T.PerAxis))
 
 /** PyTorch lists padding from the last axis to the first. */
 function pad(x: T.Tensor, args: Arguments): T.Tensor {
@@ -38,8 +36,8 @@ function pad(x: T.Tensor, args: Arguments): T.Tensor {
 export const windowOperators: OperatorTable = {
   interpolate: onImages((x, args) =>
     T.interpolate(x, {
-      size: (args.size as PerAxis | null) ?? undefined,
-      scale: (args.scale_factor as PerAxis | null) ?? undefined,
+      size: (args.size as T.PerAxis | null) ?? undefined,
+      scale: (args.scale_factor as T.PerAxis | null) ?? undefined,
       mode: args.mode as T.InterpolationMode,
       alignCorners: (args.align_corners as boolean | null) ?? undefined,
       antialias: args.antialias as boolean | undefined,
