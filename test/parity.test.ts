@@ -8,6 +8,7 @@ import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { openDevice } from '../src/backend/open.js'
 import type { Backend } from '../src/backend/types.js'
+import { partProbes } from '../src/papers/probes.js'
 import { operatorNames } from '../src/pipeline/operators.js'
 import { runCase } from '../src/pipeline/run-case.node.js'
 import { setDefaultBackend } from '../src/tensor/index.js'
@@ -19,8 +20,8 @@ const kept = join(project, 'test/cases')
 const folder = mkdtempSync(join(tmpdir(), 'mambakit-parity-'))
 after(() => rmSync(folder, { recursive: true }))
 
-/** Papers whose every case must agree. */
-const slugs = ['mamba']
+/** Models whose every case must agree. */
+const slugs = Object.keys(partProbes)
 
 function casesBelow(root: string): string[] {
   const cases = slugs.flatMap((slug) => readdirSync(join(root, slug)).map((name) => join(root, slug, name)))

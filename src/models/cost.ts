@@ -1,5 +1,6 @@
 // What a model costs: floating-point operations and state updates, counted on the operations that run (on the meta
-// device), and memory. One multiply-add counts as two operations, one scan update as nine (as the specifications count).
+// device), and memory. One multiply-add counts as two operations, one scan update as nine, and one more a channel
+// and step for the skip (as the specifications count).
 
 import type { KernelName } from '../backend/kernels.js'
 import { MetaBackend } from '../backend/meta.js'
@@ -8,6 +9,8 @@ import type { Operation } from '../backend/types.js'
 export interface Cost {
   /** Floating-point operations of one forward pass. */
   flops: number
+  /** As image papers count one forward pass: a multiply-add is one operation, a scan 9 B L D N + B L D. */
+  publishedFlops: number
   /** Scan updates of one forward pass: B L D N. */
   stateUpdates: number
   /** Operations enqueued. */
@@ -27,7 +30,11 @@ const counters: Partial<Record<KernelName, Counter>> = {
   convolution: ([, weight, , out]) => ({ flops: 2 * size(out) * (size(weight) / weight[0]) }),
   convolutionGradInput: ([gradOut, weight]) => ({ flops: 2 * size(gradOut) * (size(weight) / weight[0]) }),
   convolutionGradWeight: ([, gradOut, weight]) => ({ flops: 2 * size(gradOut) * (size(weight) / weight[0]) }),
-  selectiveScan: ([u, , A]) => ({ flops: 9 * size(u) * A[1], stateUpdates: size(u) * A[1] }),
+  // A has a row for each channel of each direction, u may be shared by directions.
+  selectiveScan: ([u, , A]) => {
+    const steps = u[0] * u[1]
+    return { flops: steps * (9 * size(A) + A[0]), stateUpdates: steps * size(A) }
+  },
   mambaStepIn: ([input, , weight, , taps]) => ({ flops: 2 * input[0] * (size(weight) + size(taps)) }),
   mambaStepScan: ([xz, , dtWeight, , A]) => ({
     flops: xz[0] * (2 * size(dtWeight) + 9 * size(A)),
@@ -51,11 +58,14 @@ export function operationCost({
 
 /** Runs `forward` on a meta device and counts what it enqueues. */
 export function countCost(forward: (backend: MetaBackend) => void): Cost {
-  const cost = { flops: 0, stateUpdates: 0, kernelCalls: 0, peakBytes: 0 }
+  const cost = { flops: 0, publishedFlops: 0, stateUpdates: 0, kernelCalls: 0, peakBytes: 0 }
   const backend = new MetaBackend((operation) => {
     const counted = operationCost(operation)
-    cost.flops += counted?.flops ?? 0
-    cost.stateUpdates += counted?.stateUpdates ?? 0
+    if (!counted) return
+    const { flops, stateUpdates = 0 } = counted
+    cost.flops += flops
+    cost.publishedFlops += stateUpdates > 0 ? flops : flops / 2
+    cost.stateUpdates += stateUpdates
   })
   forward(backend)
   return { ...cost, kernelCalls: backend.operationCount, peakBytes: backend.peakBytes }

@@ -25,6 +25,8 @@ export interface ImageModelEntry {
   readonly shape: ImageModelShape
   /** Trainable values at `shape`, shared ones once; a test builds every row and counts. */
   readonly parameters: number
+  /** Of one image of `shape`, as `Cost.publishedFlops` counts; the paper's own figure, or its specification's. A test compares. */
+  readonly flops: number
   /** Where the numbers come from, or what the model is for. */
   readonly note: string
 }
@@ -34,6 +36,7 @@ export const sharedImageModels: Readonly<Record<string, ImageModelEntry>> = {
     build: async (shape, settings) => (await import('./vit.js')).buildViT({ embed_dim: 128 }, shape, settings),
     shape: { classes: 10, channels: 3, size: 32 },
     parameters: 809_098,
+    flops: 54.9e6,
     note: 'ViT with patches of 4, 4 blocks, mean pooling: the baseline of small-scale experiments',
   },
 }

@@ -145,6 +145,8 @@ export const papers: readonly Paper[] = [
     domain: 'vision',
     authors: 2,
     date: '2024-05-13',
+    load: () => import('./mambaout/index.js'),
+    imageModels: ['mambaout-femto', 'mambaout-kobe', 'mambaout-tiny', 'mambaout-small', 'mambaout-base'],
   },
   {
     number: 16,

@@ -3,4 +3,5 @@ import type { PartProbes } from './probe.js'
 
 export const partProbes: Readonly<Record<string, () => Promise<{ readonly probes: PartProbes }>>> = {
   mamba: () => import('./mamba/probes.js'),
+  mambaout: () => import('./mambaout/probes.js'),
 }
