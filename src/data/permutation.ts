@@ -3,8 +3,8 @@
 
 /** An integer in [0, bound), bound <= 2^32, drawn from (seed, stream). The bias is below bound / 2^53. */
 export function uniformInteger(bound: number, seed: number, stream: number): number {
-  const high = hash(0x9e37, ...halves(seed), ...halves(stream)) >>> 11
-  const low = hash(0x79b9, ...halves(seed), ...halves(stream))
+  const high = mixWords(0x9e37, ...halves(seed), ...halves(stream)) >>> 11
+  const low = mixWords(0x79b9, ...halves(seed), ...halves(stream))
   return Math.floor(((high * 2 ** 32 + low) / 2 ** 53) * bound)
 }
 
@@ -18,7 +18,7 @@ export function permutation(index: number, size: number, seed: number, stream: n
     let left = Math.floor(value / 2 ** bits)
     let right = value % 2 ** bits
     for (let round = 0; round < 6; round++) {
-      const mixed = (left ^ hash(round, right, ...halves(seed), ...halves(stream))) & mask
+      const mixed = (left ^ mixWords(round, right, ...halves(seed), ...halves(stream))) & mask
       left = right
       right = mixed >>> 0
     }
@@ -33,7 +33,7 @@ function halves(value: number): [number, number] {
 }
 
 /** 32 well-mixed bits of the words (the rounds of MurmurHash3). */
-function hash(...words: number[]): number {
+export function mixWords(...words: readonly number[]): number {
   let state = 0x2545f491
   for (const word of words) {
     let k = Math.imul(word, 0xcc9e2d51)

