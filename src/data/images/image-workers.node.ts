@@ -126,10 +126,13 @@ class WorkerPool implements BatchMaker {
   }
 
   #answered(worker: Worker, answer: WorkerAnswer): void {
+    const asked = this.#pending.get(answer.id)
+    // The pool was closed meanwhile.
+    if (!asked) return
+    const { resolve, reject } = asked
+    this.#pending.delete(answer.id)
     worker.unref()
     this.#idle.push(worker)
-    const { resolve, reject } = this.#pending.get(answer.id)!
-    this.#pending.delete(answer.id)
     if ('batch' in answer) resolve(answer.batch)
     else {
       const { file, message } = answer.fault
