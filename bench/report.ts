@@ -1,4 +1,5 @@
 // What a bench reports: ratios first, then the absolute numbers of this run, then remarks; as text and as JSON.
+import type { KernelTime } from '../src/backend/native/index.js'
 import { formatTable } from '../src/cli/table.js'
 
 /** A quotient of two things measured in this run. */
@@ -38,6 +39,18 @@ export interface PeerFacts {
   readonly path: string
   /** What it reaches where it is itself, for people to read. */
   readonly expected: string
+}
+
+/** The kernels' times over `steps` steps that took `seconds` each, longest first. */
+export function stepShares(times: readonly KernelTime[], steps: number, seconds: number): StepShare[] {
+  return [...times]
+    .sort((a, b) => b.seconds - a.seconds)
+    .map(({ kernel, seconds: total, calls }) => ({
+      kernel,
+      callsPerStep: calls / steps,
+      millisecondsPerStep: (1000 * total) / steps,
+      share: total / steps / seconds,
+    }))
 }
 
 export interface Section {

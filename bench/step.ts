@@ -5,7 +5,7 @@ import { languageModels } from '../src/models/catalogue.js'
 import { MambaLM } from '../src/models/mamba-lm.js'
 import { inputsAndTargets, type TokenBatch } from '../src/tasks/language-modeling.js'
 import { Trainer, type TrainingTask } from '../src/train/trainer.js'
-import type { Section } from './report.js'
+import { type Section, stepShares } from './report.js'
 
 export interface StepShape {
   /** A preset. */
@@ -61,14 +61,7 @@ export async function benchStep(backend: NativeBackend, shape: StepShape): Promi
     await events.return(undefined)
     const spent = times.reduce((sum, time) => sum + time.seconds, 0) / steps
     const alone = times.reduce((sum, time) => sum + (essential.has(time.kernel) ? time.seconds : 0), 0) / steps
-    const kernels = times
-      .sort((a, b) => b.seconds - a.seconds)
-      .map(({ kernel, seconds: total, calls }) => ({
-        kernel,
-        callsPerStep: calls / steps,
-        millisecondsPerStep: (1000 * total) / steps,
-        share: total / steps / seconds,
-      }))
+    const kernels = stepShares(times, steps, seconds)
     const title = `step of ${name} B=${batch} L=${length}`
     return {
       title,

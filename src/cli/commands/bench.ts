@@ -1,6 +1,7 @@
 // `mambakit bench WHAT`: times parts of the library beside limits of the machine and public peers, in one run.
 import { type Command, Option } from 'commander'
 import pc from 'picocolors'
+import type { ImageBenchOptions } from '../../../bench/images.js'
 import type { LanguageModelBenchOptions } from '../../../bench/lm.js'
 import type { BenchReport } from '../../../bench/report.js'
 import { type CliCommand, type GlobalOptions, integerOption, UsageError } from '../command.js'
@@ -11,6 +12,7 @@ const examples: CliCommand['examples'] = [
   ['mambakit bench load', 'how fast a checkpoint is loaded, and how much memory that takes'],
   ['mambakit bench lm', 'reading and writing with a language model of random weights'],
   ['mambakit bench lm --peer', 'beside llama.cpp on the same weights'],
+  ['mambakit bench images', 'image models beside the rates of matrix products and scans on this machine'],
   [
     'mambakit bench --device webgpu --profile',
     'kernels of a training and a decoding step on the GPU, with their rates',
@@ -44,6 +46,15 @@ export const bench: CliCommand = {
       const { benchLoad } = await import('../../../bench/load.js')
       return benchLoad
     })
+    addBench<ImageBenchOptions>(
+      command,
+      'images',
+      'reading and training of image models, of what this machine allows',
+      async () => {
+        const { benchImages } = await import('../../../bench/images.js')
+        return benchImages
+      },
+    ).option('--models <names...>', 'image models', ['plainmamba-l1', 'groupmamba-tiny', 'mambaout-femto'])
     const description = 'reading a prompt and writing with a language model (about 5 minutes)'
     addBench<LanguageModelBenchOptions>(command, 'lm', description, async () => {
       const { benchLanguageModel } = await import('../../../bench/lm.js')
