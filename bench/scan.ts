@@ -35,7 +35,7 @@ function ours(bench: Bench, { L, D, N }: Shape, calls: number): Contender[] {
   }
   const chunkStates = bench.empty([1, Math.ceil(L / chunk), N, D])
   const out = bench.empty([1, L, D])
-  const numbers = { softplus: 1, reverse: 0, chunk }
+  const numbers = { softplus: 1, reverse: 0, chunk, window: 0, byStep: 0 }
   const like = (x: Operand) => bench.empty(x.shape)
   const gradients = {
     gradOut: sequence(-1, 1),

@@ -34,6 +34,9 @@ struct BlockData {
   const float* du;
   float* y;
   i64 states;
+  /// Steps of a window of the locally bidirectional scan, and (window, GROUP) vectors of memory; 0 or 1 scans forward only.
+  i64 window;
+  float* decays;
 };
 
 /// The rows of the next block, asked for a few cache lines at a time between passes over registers, so that memory works
@@ -73,12 +76,13 @@ class RowsAhead {
 
   bool nextRow() {
     if (next == end) return false;
-    const i64 p = o.position(next++);
+    const i64 p = o.position(next), row = o.row(next);
+    next++;
     const View* const views[] = {&o.delta, &o.u, o.z ? &o.z : &out, &out};
     for (int k = 0; k < 4; k++) {
       const View& v = *views[k];
       const i64 size = v.dtype == FLOAT32 ? 4 : 2;
-      at[k] = v.data + (b * v.stride[0] + p * v.stride[1] + first) * size;
+      at[k] = v.data + (b * v.stride[0] + (k == 0 ? row : p) * v.stride[1] + first) * size;
       gap[k] = LINE * size;
     }
     left = lines;
@@ -115,15 +119,73 @@ void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
   for (int j = 0; j < COUNT; j++) store(k.h + (n + j) * W, h[j]);
 }
 
+/// The same by windows: after each, its steps once more from the last to the first, with the decays that it left.
+template <int COUNT, bool SHARED, bool LIMITED>
+void advanceWindows(const BlockData& k, i64 n, i64 begin, i64 end) {
+  vf a[COUNT], h[COUNT];
+#pragma GCC unroll 8
+  for (int j = 0; j < COUNT; j++) {
+    a[j] = load(k.spectrum + (n + j) * W);
+    h[j] = load(k.h + (n + j) * W);
+  }
+  constexpr i64 gap = SHARED ? 1 : W;
+  for (i64 first = begin; first < end; first += k.window) {
+    const i64 last = least(first + k.window, end) - 1;
+    const float* B = k.B + first * k.stepB + n * gap;
+    const float* C = k.C + first * k.stepC + n * gap;
+    float* decays = k.decays;
+    vf g[COUNT];
+    for (i64 t = first; t <= last; t++, B += k.stepB, C += k.stepC, decays += COUNT * W) {
+      const vf dt = load(k.dt + t * W);
+      const vf du = load(k.du + t * W);
+      vf y = load(k.y + t * W);
+#pragma GCC unroll 8
+      for (int j = 0; j < COUNT; j++) {
+        const vf e = decay<LIMITED>(dt * a[j]);
+        g[j] = du * (SHARED ? splat(B[j]) : load(B + j * W));
+        store(decays + j * W, e);
+        h[j] = fma(e, h[j], g[j]);
+        y = fma(h[j], SHARED ? splat(C[j]) : load(C + j * W), y);
+      }
+      store(k.y + t * W, y);
+    }
+    B -= k.stepB;
+    C -= k.stepC;
+    decays -= COUNT * W;
+    for (i64 t = last - 1; t >= first; t--) {
+      B -= k.stepB;
+      C -= k.stepC;
+      decays -= COUNT * W;
+      const vf du = load(k.du + t * W);
+      vf y = load(k.y + t * W);
+#pragma GCC unroll 8
+      for (int j = 0; j < COUNT; j++) {
+        const vf r = load(decays + j * W) * g[j];
+        y = fma(r, SHARED ? splat(C[j]) : load(C + j * W), y);
+        g[j] = fma(du, SHARED ? splat(B[j]) : load(B + j * W), r);
+      }
+      store(k.y + t * W, y);
+    }
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < COUNT; j++) store(k.h + (n + j) * W, h[j]);
+}
+
+template <int COUNT, bool SHARED, bool LIMITED>
+inline void advanceSome(const BlockData& k, i64 n, i64 begin, i64 end) {
+  if (k.window > 1) advanceWindows<COUNT, SHARED, LIMITED>(k, n, begin, end);
+  else advance<COUNT, SHARED, LIMITED>(k, n, begin, end);
+}
+
 template <bool SHARED, bool LIMITED>
 void advanceAll(const BlockData& k, RowsAhead& ahead, i64 begin, i64 end) {
   i64 n = 0;
   for (; n + GROUP <= k.states; n += GROUP) {
     ahead.ask();
-    advance<GROUP, SHARED, LIMITED>(k, n, begin, end);
+    advanceSome<GROUP, SHARED, LIMITED>(k, n, begin, end);
   }
-  for (; n + 2 <= k.states; n += 2) advance<2, SHARED, LIMITED>(k, n, begin, end);
-  for (; n < k.states; n++) advance<1, SHARED, LIMITED>(k, n, begin, end);
+  for (; n + 2 <= k.states; n += 2) advanceSome<2, SHARED, LIMITED>(k, n, begin, end);
+  for (; n < k.states; n++) advanceSome<1, SHARED, LIMITED>(k, n, begin, end);
 }
 
 void advanceBlock(const BlockData& k, RowsAhead& ahead, bool shared, bool limited, i64 begin, i64 end) {
@@ -136,8 +198,16 @@ void advanceBlock(const BlockData& k, RowsAhead& ahead, bool shared, bool limite
   }
 }
 
+/// Where results go, and the state from which the scan starts.
 struct Outputs {
-  View out, finalState, states, chunkStates;
+  View out, finalState, states, chunkStates, initialState;
+  /// The output is added to what is there.
+  bool adds;
+
+  Outputs along(i64 k, i64 own) const {
+    return {channelsOf(out, 2, k, own), narrowed(finalState, 1, k * own, own), narrowed(states, 2, k * own, own),
+            narrowed(chunkStates, 3, k * own, own), narrowed(initialState, 1, k * own, own), adds};
+  }
 };
 
 /// Channels [first, last) of sequence b, and a thread's memory for them.
@@ -151,7 +221,7 @@ struct Channels {
   i64 lanes(i64 v) const { return least<i64>(W, last - first - v * W); }
 };
 
-Channels channelsOf(const Args& args, const ScanOperands& o, const View& initialState, i64 b, i64 first, i64 last, i32 thread) {
+Channels startChannels(const Args& args, const ScanOperands& o, const View& initialState, i64 b, i64 first, i64 last, i32 thread) {
   const i64 N = o.states;
   Channels c = {};
   c.b = b;
@@ -180,6 +250,7 @@ Channels channelsOf(const Args& args, const ScanOperands& o, const View& initial
 constexpr i64 DU = LINE_VECTORS * BLOCK * W, Y = 2 * DU;
 struct Series {
   alignas(64) float dt[3 * DU];
+  alignas(64) float decays[BLOCK * GROUP * W];
   /// Largest |dt| of each vector.
   vf steepest[LINE_VECTORS];
 };
@@ -222,7 +293,7 @@ void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 step, i64 step
       const i64 at[2] = {t, least(t + 1, steps - 1)};
       vf dt[2 * VECTORS], small[2 * VECTORS];
       for (int i = 0; i < 2; i++)
-        for (int v = 0; v < VECTORS; v++) dt[i * VECTORS + v] = deltas.read(o.position(step + at[i]), (first + v) * W) + bias[v];
+        for (int v = 0; v < VECTORS; v++) dt[i * VECTORS + v] = deltas.read(o.row(step + at[i]), (first + v) * W) + bias[v];
       if (SOFTPLUS) softplusEach(dt, small);
       for (int i = 0; i < 2; i++)
         for (int v = 0; v < VECTORS; v++) {
@@ -240,40 +311,42 @@ void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 step, i64 step
 
 /// Outputs through the gate.
 template <bool GATED, bool WHOLE>
-void writeLine(const ScanOperands& o, const View& out, i64 b, i64 d, i64 count, i64 step, i64 steps, const Series& s) {
-  const Line<WHOLE> outs(out, b, d, count), zs(GATED ? o.z : out, b, d, count);
+void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count, i64 step, i64 steps, const Series& s) {
+  const Line<WHOLE> outs(to.out, b, d, count), zs(GATED ? o.z : to.out, b, d, count);
   for (i64 t = 0; t < steps; t++) {
     const i64 p = o.position(step + t);
     for (i64 v = 0; WHOLE ? v < LINE_VECTORS : v * W < count; v++) {
-      const vf y = load(s.dt + Y + (v * BLOCK + t) * W);
-      outs.write(p, v * W, GATED ? y * gate(zs.read(p, v * W)) : y);
+      vf y = load(s.dt + Y + (v * BLOCK + t) * W);
+      if (GATED) y = y * gate(zs.read(p, v * W));
+      outs.write(p, v * W, to.adds ? outs.read(p, v * W) + y : y);
     }
   }
 }
 
-/// All steps of channels [first, last) of sequence b.
-void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, const View& initialState, i64 chunk, i64 b,
-                  i64 first, i64 last, i32 thread) {
+/// All steps of channels [first, last) of sequence b in one direction.
+void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, i64 chunk, i64 b, i64 first, i64 last, i32 thread) {
   const i64 N = o.states;
-  const Channels c = channelsOf(args, o, initialState, b, first, last, thread);
+  const Channels c = startChannels(args, o, to.initialState, b, first, last, thread);
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
   const bool shared = mapB.shared(first, last - first, o.channels) && mapC.shared(first, last - first, o.channels);
   float* rowsB = args.scratch<float>(thread, 1, 2 * BLOCK * N * (shared ? 1 : W));
   float* rowsC = rowsB + BLOCK * N * (shared ? 1 : W);
-  const bool inPlace = shared && !o.path && o.B.dtype == FLOAT32 && o.C.dtype == FLOAT32 && o.B.stride[3] == 1 && o.C.stride[3] == 1;
+  const bool inPlace = shared && (!o.path || o.byStep) && o.B.dtype == FLOAT32 && o.C.dtype == FLOAT32 && o.B.stride[3] == 1 && o.C.stride[3] == 1;
   const i64 forward = o.reverse ? -1 : 1;
   const i64 stepB = inPlace ? forward * o.B.stride[1] : shared ? N : mapB.fixed ? 0 : N * W;
   const i64 stepC = inPlace ? forward * o.C.stride[1] : shared ? N : mapC.fixed ? 0 : N * W;
   const bool floats = o.u.dtype == FLOAT32 && o.delta.dtype == FLOAT32 && to.out.dtype == FLOAT32 && (!o.z || o.z.dtype == FLOAT32);
   RowsAhead ahead(o, to.out, b, first, last);
   Series series;
+  // Whole windows.
+  const i64 most_ = o.window > 1 ? BLOCK / o.window * o.window : BLOCK;
   for (i64 step = 0; step < o.length;) {
-    i64 steps = least(BLOCK, o.length - step);
+    i64 steps = least(most_, o.length - step);
     if (to.chunkStates) steps = least(steps, chunk - step % chunk);
     const float *B = rowsB, *C = rowsC;
     if (inPlace) {
-      B = (const float*)o.B.data + mapB.row(b, o.position(step), mapB.group(first, o.channels));
-      C = (const float*)o.C.data + mapC.row(b, o.position(step), mapC.group(first, o.channels));
+      B = (const float*)o.B.data + mapB.row(b, o.row(step), mapB.group(first, o.channels));
+      C = (const float*)o.C.data + mapC.row(b, o.row(step), mapC.group(first, o.channels));
     } else if (shared) {
       sharedRows(mapB, o, b, mapB.group(first, o.channels), step, steps, rowsB);
       sharedRows(mapC, o, b, mapC.group(first, o.channels), step, steps, rowsC);
@@ -300,7 +373,7 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
         if (kept)
           for (i64 n = 0; n < N; n++) storeUpTo<F32>(kept + n * to.chunkStates.stride[2] + i * W, load(hv + n * W), lanes);
         const i64 at = i * BLOCK * W;
-        const BlockData data = {c.spectrum + v * N * W, hv, B, C, stepB, stepC, series.dt + at, series.dt + DU + at, series.dt + Y + at, N};
+        const BlockData data = {c.spectrum + v * N * W, hv, B, C, stepB, stepC, series.dt + at, series.dt + DU + at, series.dt + Y + at, N, o.window, series.decays};
         const bool limited = needsLimits(series.steepest[i], load(c.largest + v * W));
         for (i64 t = 0; t < steps;) {
           // A run of steps without a new sequence in its middle; one step at a time where every state is wanted.
@@ -321,8 +394,8 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
           t = end;
         }
       }
-      if (whole) (o.z ? writeLine<true, true> : writeLine<false, true>)(o, to.out, b, channel, LINE, step, steps, series);
-      else (o.z ? writeLine<true, false> : writeLine<false, false>)(o, to.out, b, channel, count, step, steps, series);
+      if (whole) (o.z ? writeLine<true, true> : writeLine<false, true>)(o, to, b, channel, LINE, step, steps, series);
+      else (o.z ? writeLine<true, false> : writeLine<false, false>)(o, to, b, channel, count, step, steps, series);
     }
     step += steps;
   }
@@ -335,15 +408,16 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
 }
 
 /// One step (decoding): the states of a channel are the lanes, since they lie side by side in (B, D, N).
-void oneStep(const Args& args, const ScanOperands& o, const Outputs& to, const View& initialState) {
+void oneStep(const Args& args, const ScanOperands& o, const Outputs& to) {
+  const View& initialState = to.initialState;
   const i64 N = o.states, D = o.channels;
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
   args.ranges(o.batch * ((D + W - 1) / W), 32, [&](i64 begin, i64 end, i32) {
     for (i64 i = begin; i < end; i++) {
       const i64 blocks = (D + W - 1) / W;
       const i64 b = i / blocks, d0 = i % blocks * W, lanes = least<i64>(W, D - d0);
-      const i64 p = o.position(0);
-      vf dt = loadAny(o.delta, b * o.delta.stride[0] + p * o.delta.stride[1] + d0, lanes) + (o.deltaBias ? loadAny(o.deltaBias, d0, lanes) : vf{});
+      const i64 p = o.position(0), row = o.row(0);
+      vf dt = loadAny(o.delta, b * o.delta.stride[0] + row * o.delta.stride[1] + d0, lanes) + (o.deltaBias ? loadAny(o.deltaBias, d0, lanes) : vf{});
       if (o.softplus) dt = softplus(dt);
       const vf u = loadAny(o.u, b * o.u.stride[0] + p * o.u.stride[1] + d0, lanes);
       vf y = o.D ? loadAny(o.D, d0, lanes) * u : vf{};
@@ -353,8 +427,8 @@ void oneStep(const Args& args, const ScanOperands& o, const Outputs& to, const V
         const float* before = initialState && !fresh ? (const float*)initialState.data + b * initialState.stride[0] + d * initialState.stride[1] : nullptr;
         float* after = to.finalState ? (float*)to.finalState.data + b * to.finalState.stride[0] + d * to.finalState.stride[1] : nullptr;
         const float* a = (const float*)o.A.data + d * o.A.stride[0];
-        const float* B = (const float*)o.B.data + (mapB.fixed ? d * o.B.stride[0] : mapB.row(b, p, mapB.group(d, D)));
-        const float* C = (const float*)o.C.data + (mapC.fixed ? d * o.C.stride[0] : mapC.row(b, p, mapC.group(d, D)));
+        const float* B = (const float*)o.B.data + (mapB.fixed ? d * o.B.stride[0] : mapB.row(b, row, mapB.group(d, D)));
+        const float* C = (const float*)o.C.data + (mapC.fixed ? d * o.C.stride[0] : mapC.row(b, row, mapC.group(d, D)));
         const float step = dt[l], input = dt[l] * u[l];
         vf total = {};
         for (i64 n = 0; n < N; n += W) {
@@ -379,20 +453,35 @@ void oneStep(const Args& args, const ScanOperands& o, const Outputs& to, const V
 
 void selectiveScan(const Args& args) {
   const ScanOperands o = scanOperands(args, 9, 10);
-  const View& initialState = args[8];
-  const Outputs to = {args[11], args[12], args[13], args[14]};
+  if (!o.pathsInRange(args)) return;
+  const bool merged = args[11].dim[2] != o.channels * o.directions;
+  const Summed out(args, 0, args[11], merged);
+  const Outputs to = {*out, args[12], args[13], args[14], args[8], false};
   const i64 chunk = (i64)args.number[2];
   const bool plain = o.A.dtype == FLOAT32 && o.A.stride[1] == 1 && o.B.dtype == FLOAT32 && o.C.dtype == FLOAT32 &&
                      o.B.stride[o.B.rank - 1] == 1 && o.C.stride[o.C.rank - 1] == 1;
-  if (o.length == 1 && plain && !to.states && !to.chunkStates) return oneStep(args, o, to, initialState);
+  if (o.positions == 1 && o.directions == 1 && plain && !to.states && !to.chunkStates) return oneStep(args, o, to);
+  // A task takes a block of channels through every direction where these add up, else through one.
+  const i64 split = merged ? 1 : o.directions;
+  const ScanOperands one = o.along(0);
   // Few channels are spread over more, smaller tasks.
-  i64 width = withinGroups(o, TASK);
-  while (width > W && o.batch * ((o.channels + width - 1) / width) < 2 * args.runtime->threads) width = withinGroups(o, width - W);
+  i64 width = withinGroups(one, TASK);
+  while (width > W && o.batch * split * ((o.channels + width - 1) / width) < 2 * args.runtime->threads)
+    width = withinGroups(one, width - W);
   const i64 tasks = (o.channels + width - 1) / width;
-  args.parallel(o.batch * tasks, [&](i64 task, i32 thread) {
-    const i64 b = task / tasks, first = task % tasks * width;
-    scanChannels(args, o, to, initialState, chunk, b, first, least(o.channels, first + width), thread);
+  args.parallel(o.batch * split * tasks, [&](i64 task, i32 thread) {
+    const i64 b = task / tasks / split, first = task % tasks * width, last = least(o.channels, first + width);
+    for (i64 k = task / tasks % split; k < o.directions; k += split) {
+      Outputs along = to.along(k, o.channels);
+      along.adds = k > 0 && merged;
+      if (o.length < o.positions && !along.adds) {
+        zeroRows(along.out, b, first, last);
+        along.adds = merged;
+      }
+      scanChannels(args, o.along(k), along, chunk, b, first, last, thread);
+    }
   });
+  out.round(args);
 }
 
 }  // namespace MK_ISA

@@ -1,6 +1,7 @@
 // What the selective scan and its gradient share: operands by name, and a chunk of time steps of one vector of channels
 // laid out for the inner loops (step sizes, inputs and maps in the order the steps run).
-// Letters: B batch, L length, D channels, N states, G groups; T steps of a block, W lanes.
+// The directions of a path are scans of their own, over their own channels of the operands.
+// Letters: B batch, L length, D channels, N states, G groups, K directions; T steps of a block, W lanes.
 #pragma once
 #include "../vec.h"
 
@@ -10,19 +11,76 @@ constexpr float LOG2E = 1.44269504088896341f;
 /// Steps that the inner loops take at a time; their scratch stays in the first-level cache.
 constexpr i64 BLOCK = 32;
 
+/// Elements [first, first + count) of one axis.
+static inline View narrowed(const View& v, int axis, i64 first, i64 count) {
+  View part = v;
+  if (v) part.data += first * v.stride[axis] * (v.dtype == FLOAT32 || v.dtype == INT32 ? 4 : 2);
+  part.dim[axis] = count;
+  return part;
+}
+/// The channels of direction k where each has `own` of them; all where the directions share them.
+static inline View channelsOf(const View& v, int axis, i64 k, i64 own) {
+  return v.dim[axis] == own ? v : narrowed(v, axis, k * own, own);
+}
+
 /// Operands that both kernels have, in whatever positions.
 struct ScanOperands {
   View u, delta, A, B, C, D, z, deltaBias, resets, path;
-  bool softplus, reverse;
-  i64 batch, length, channels, states;
+  bool softplus, reverse, byStep;
+  i64 window, directions;
+  /// Steps of a direction, channels of one, and positions of the map they run over.
+  i64 batch, length, channels, states, positions;
 
-  /// Position of a step in the sequence.
+  /// The place of a step in its path.
+  i64 placeOf(i64 step) const { return reverse ? length - 1 - step : step; }
+  /// Where a step finds u, z and resets, and puts its output.
   i64 position(i64 step) const {
-    const i64 i = reverse ? length - 1 - step : step;
+    const i64 i = placeOf(step);
     return path ? ((const i32*)path.data)[i * path.stride[0]] : i;
   }
+  /// Where a step finds delta, B and C.
+  i64 row(i64 step) const { return byStep ? placeOf(step) : position(step); }
   bool startsAt(i64 b, i64 p) const {
     return resets && ((const u8*)resets.data)[b * resets.stride[0] + p * resets.stride[1]] != 0;
+  }
+
+  /// Direction k alone.
+  ScanOperands along(i64 k) const {
+    ScanOperands o = *this;
+    o.directions = 1;
+    o.u = channelsOf(u, 2, k, channels);
+    o.delta = channelsOf(delta, 2, k, channels);
+    o.z = channelsOf(z, 2, k, channels);
+    o.A = narrowed(A, 0, k * channels, channels);
+    o.D = narrowed(D, 0, k * channels, channels);
+    o.deltaBias = narrowed(deltaBias, 0, k * channels, channels);
+    o.B = mapAlong(B, k);
+    o.C = mapAlong(C, k);
+    if (path.rank == 2) {
+      o.path = narrowed(path, 0, k, 1);
+      o.path.stride[0] = path.stride[1];
+    }
+    return o;
+  }
+  /// B, C or their gradient, as direction k sees it.
+  View mapAlong(const View& v, i64 k) const {
+    if (v.rank == 2) return narrowed(v, 0, k * channels, channels);
+    if (v.dim[2] == 1) return v;
+    const i64 own = v.dim[2] / directions;
+    return narrowed(v, 2, k * own, own);
+  }
+  /// True if every place of every path is a position; else the kernel's error is set.
+  bool pathsInRange(const Args& args) const {
+    for (i64 k = 0; path && k < directions; k++) {
+      const ScanOperands o = along(k);
+      for (i64 t = 0; t < length; t++) {
+        const i64 p = o.position(t);
+        if (p >= 0 && p < positions) continue;
+        args.indexError(p, positions);
+        return false;
+      }
+    }
+    return true;
   }
 };
 
@@ -41,11 +99,48 @@ static inline ScanOperands scanOperands(const Args& args, int resets, int path) 
   o.path = args[path];
   o.softplus = args.number[0] != 0;
   o.reverse = args.number[1] != 0;
+  o.window = (i64)args.number[3];
+  o.byStep = args.number[4] != 0;
+  o.directions = o.path && o.path.rank == 2 ? o.path.dim[0] : 1;
   o.batch = o.u.dim[0];
-  o.length = o.u.dim[1];
-  o.channels = o.u.dim[2];
+  o.positions = o.u.dim[1];
+  o.length = o.path ? o.path.dim[o.path.rank - 1] : o.positions;
+  o.channels = o.A.dim[0] / o.directions;
   o.states = o.A.dim[1];
   return o;
+}
+
+/// A float32 operand that directions add to and that lies in another dtype is summed in memory of its own and rounded once.
+class Summed {
+ public:
+  Summed(const Args& args, int slot, const View& v, bool summed) : target(v), view(v) {
+    if (!v || !summed || v.dtype == FLOAT32) return;
+    view.data = (char*)args.shared<float>(slot, v.count());
+    view.dtype = FLOAT32;
+    view.stride[2] = 1;
+    view.stride[1] = v.dim[2];
+    view.stride[0] = v.dim[1] * v.dim[2];
+  }
+  const View& operator*() const { return view; }
+  void round(const Args& args) const {
+    if (view.data == target.data) return;
+    const i64 rows = target.dim[1], channels = target.dim[2];
+    args.ranges(target.dim[0] * rows, 16, [&](i64 begin, i64 end, i32) {
+      for (i64 i = begin; i < end; i++)
+        for (i64 c = 0; c < channels; c += W)
+          storeAny(target, i / rows * target.stride[0] + i % rows * target.stride[1] + c,
+                   loadUpTo<F32>((const float*)view.data + i * channels + c, channels - c), channels - c);
+    });
+  }
+
+ private:
+  View target, view;
+};
+
+/// Sets channels [first, last) of sequence b to 0 at every position.
+static inline void zeroRows(const View& v, i64 b, i64 first, i64 last) {
+  for (i64 p = 0; p < v.dim[1]; p++)
+    for (i64 d = first; d < last; d += W) storeAny(v, b * v.stride[0] + p * v.stride[1] + d, vf{}, last - d);
 }
 
 /// Column n of rows [d, d + lanes) of a (D, N) operand, as a vector over channels.
@@ -88,7 +183,7 @@ static inline i64 withinGroups(const ScanOperands& o, i64 width) {
 static inline void sharedRows(const Map& m, const ScanOperands& o, i64 b, i64 g, i64 step, i64 steps, float* to) {
   const i64 N = o.states, gap = m.view->stride[3];
   for (i64 t = 0; t < steps; t++, to += N) {
-    const i64 at = m.row(b, o.position(step + t), g);
+    const i64 at = m.row(b, o.row(step + t), g);
     i64 n = 0;
     if (gap == 1)
       for (; n + W <= N; n += W) store(to + n, loadAny(*m.view, at + n, W));
@@ -102,7 +197,7 @@ static inline void laneRows(const Map& m, const ScanOperands& o, i64 b, i64 d, i
     return;
   }
   for (i64 t = 0; t < steps; t++) {
-    const i64 p = o.position(step + t);
+    const i64 p = o.row(step + t);
     for (i64 n = 0; n < o.states; n++) {
       vf x = {};
       for (i64 l = 0; l < lanes; l++)

@@ -41,6 +41,26 @@ constexpr i64 AHEAD = 8;
 struct Gradients {
   View out, finalState, states;
   View u, delta, A, B, C, D, z, deltaBias, initialState;
+  /// What is written at a position is added to what is there.
+  bool addsU, addsDelta, addsZ, addsB, addsC;
+
+  Gradients along(const ScanOperands& o, i64 k) const {
+    Gradients g = *this;
+    const i64 own = o.channels;
+    g.out = channelsOf(out, 2, k, own);
+    g.u = channelsOf(u, 2, k, own);
+    g.delta = channelsOf(delta, 2, k, own);
+    g.z = channelsOf(z, 2, k, own);
+    g.states = narrowed(states, 2, k * own, own);
+    g.finalState = narrowed(finalState, 1, k * own, own);
+    g.initialState = narrowed(initialState, 1, k * own, own);
+    g.A = narrowed(A, 0, k * own, own);
+    g.D = narrowed(D, 0, k * own, own);
+    g.deltaBias = narrowed(deltaBias, 0, k * own, own);
+    g.B = o.mapAlong(B, k);
+    g.C = o.mapAlong(C, k);
+    return g;
+  }
 };
 
 /// Sizes of the work, fixed by shapes alone.
@@ -50,7 +70,8 @@ struct Plan {
   i64 width, tasks, groupsB, groupsC;
 };
 
-/// Memory of the whole call, in floats.
+/// Memory of the whole call, in floats. Letters as for one direction: the directions of a sequence lie one after the other,
+/// as sequences do.
 struct Memory {
   /// (B, D/W, N, W): gradient of the state carried between chunks, and the sums for A.
   float *g, *dA;
@@ -111,12 +132,12 @@ void readPiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
     const i64 p = o.position(k.step0 + t);
     if (t + AHEAD < k.steps) {
       const i64 later = o.position(k.step0 + t + AHEAD);
-      prefetchRow(o.delta, k.b, later, k.first, k.first + k.count);
+      prefetchRow(o.delta, k.b, o.row(k.step0 + t + AHEAD), k.first, k.first + k.count);
       prefetchRow(o.u, k.b, later, k.first, k.first + k.count);
       prefetchRow(to.out, k.b, later, k.first, k.first + k.count);
       if (o.z) prefetchRow(o.z, k.b, later, k.first, k.first + k.count);
     }
-    const float* delta = readRow(o.delta, k.b, p, k.first, k.count, k.row(0));
+    const float* delta = readRow(o.delta, k.b, o.row(k.step0 + t), k.first, k.count, k.row(0));
     const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(1));
     const float* grads = readRow(to.out, k.b, p, k.first, k.count, k.row(2));
     const float* zs = o.z ? readRow(o.z, k.b, p, k.first, k.count, k.row(3)) : nullptr;
@@ -149,14 +170,32 @@ void readPiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
   }
 }
 
+/// Vectors into `count` channels of a (B, L, D) operand at one position, which other directions may add to.
+class RowOut {
+ public:
+  RowOut(const View& v, i64 b, i64 p, i64 first, i64 count, float* row, bool adds)
+      : v(v), b(b), p(p), first(first), count(count), adds(adds), at(rowToWrite(v, b, p, first, count, row)) {
+    if (adds && at == row)
+      for (i64 i = 0; i < count; i += W) store(row + i, loadAny(v, b * v.stride[0] + p * v.stride[1] + first + i, count - i));
+  }
+  void put(i64 vector, vf x) { store(at + vector * W, adds ? load(at + vector * W) + x : x); }
+  void done() const { writeRow(v, b, p, first, count, at); }
+
+ private:
+  const View& v;
+  i64 b, p, first, count;
+  bool adds;
+  float* at;
+};
+
 /// Gradients of what has a row a step, and sums over the steps for D and deltaBias.
 void writePiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
   const Piece k = piece;
   for (i64 t = 0; t < k.steps; t++) {
     const i64 p = o.position(k.step0 + t);
     const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(0));
-    float* gradU = rowToWrite(to.u, k.b, p, k.first, k.count, k.row(1));
-    float* gradDelta = rowToWrite(to.delta, k.b, p, k.first, k.count, k.row(2));
+    RowOut gradU(to.u, k.b, p, k.first, k.count, k.row(1), to.addsU);
+    RowOut gradDelta(to.delta, k.b, o.row(k.step0 + t), k.first, k.count, k.row(2), to.addsDelta);
     for (i64 v = 0; v < k.vectors; v++) {
       const float* at = k.of(v, 0) + t * W;
       const vf u = load(us + v * W);
@@ -164,20 +203,20 @@ void writePiece(const ScanOperands& o, const Gradients& to, const Piece& piece) 
       // The spectrum carries log2(e), which is undone here.
       const vf through = load(at + Piece::DECAY * k.space) * 0.69314718055994531f;
       const vf dDelta = fma(u, input, through) * load(at + Piece::SLOPE * k.space);
-      store(gradU + v * W, fma(load(at + Piece::DT * k.space), input, load(k.skip + v * W) * dy));
-      store(gradDelta + v * W, dDelta);
+      gradU.put(v, fma(load(at + Piece::DT * k.space), input, load(k.skip + v * W) * dy));
+      gradDelta.put(v, dDelta);
       store(k.dD + v * W, fma(u, dy, load(k.dD + v * W)));
       store(k.dBias + v * W, load(k.dBias + v * W) + dDelta);
     }
-    writeRow(to.u, k.b, p, k.first, k.count, gradU);
-    writeRow(to.delta, k.b, p, k.first, k.count, gradDelta);
+    gradU.done();
+    gradDelta.done();
     if (!o.z) continue;
-    float* gradZ = rowToWrite(to.z, k.b, p, k.first, k.count, k.row(0));
+    RowOut gradZ(to.z, k.b, p, k.first, k.count, k.row(0), to.addsZ);
     for (i64 v = 0; v < k.vectors; v++) {
       const float* at = k.of(v, 0) + t * W;
-      store(gradZ + v * W, load(at + Piece::GATED * k.space) * load(at + Piece::Y * k.space));
+      gradZ.put(v, load(at + Piece::GATED * k.space) * load(at + Piece::Y * k.space));
     }
-    writeRow(to.z, k.b, p, k.first, k.count, gradZ);
+    gradZ.done();
   }
 }
 
@@ -193,9 +232,9 @@ void readGradStates(const View& s, const ScanOperands& o, const Piece& k, float*
       }
 }
 
-/// The channels of one task of sequence b over one chunk.
+/// The channels of one task of sequence b over one chunk of a direction; `own` is the place of its sequence in the memory.
 void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& to, const View& chunkStates, const Plan& plan,
-                     const Memory& m, i64 index, i64 b, i64 task, i32 thread) {
+                     const Memory& m, i64 index, i64 b, i64 own, i64 task, i32 thread) {
   const i64 N = o.states, T = plan.chunk;
   Piece k = {};
   k.b = b;
@@ -210,7 +249,7 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   const bool shared = mapB.shared(first, k.count, o.channels) && mapC.shared(first, k.count, o.channels);
 
   k.series = args.scratch<float>(thread, 0, VECTORS * Piece::SERIES * k.space);
-  float* groupMemory = args.scratch<float>(thread, 1, (4 * W + 1) * T * GROUP);
+  float* groupMemory = args.scratch<float>(thread, 1, ((4 * W + 1) * T + o.window * W) * GROUP);
   const i64 rowSpace = T * N * (shared ? 1 : W);
   float* rowsB = args.scratch<float>(thread, 2, 2 * rowSpace);
   float* rowsC = rowsB + rowSpace;
@@ -223,7 +262,7 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   k.dBias = k.row(7);
   k.steepest = k.row(8);
   float *h = groupMemory, *e = h + T * GROUP * W, *accB = e + T * GROUP * W, *accC = accB + T * GROUP * W;
-  float* sums = accC + T * GROUP * W;
+  float *sums = accC + T * GROUP * W, *q = sums + T * GROUP;
 
   // Runs of steps between new sequences.
   i64* runs = args.scratch<i64>(thread, 5, T + 2);
@@ -245,8 +284,8 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
                               n * chunkStates.stride[2] + d, lanes));
     store(k.bias + v * W, o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{});
     store(k.skip + v * W, o.D ? loadAny(o.D, d, lanes) : vf{});
-    store(k.dD + v * W, loadUpTo<F32>(m.dD + b * o.channels + d, lanes));
-    store(k.dBias + v * W, loadUpTo<F32>(m.dBias + b * o.channels + d, lanes));
+    store(k.dD + v * W, loadUpTo<F32>(m.dD + own * o.channels + d, lanes));
+    store(k.dBias + v * W, loadUpTo<F32>(m.dBias + own * o.channels + d, lanes));
   }
   if (o.softplus) readPiece<true>(o, to, k);
   else readPiece<false>(o, to, k);
@@ -259,16 +298,16 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
 
   const i64 firstGroupB = mapB.fixed ? 0 : mapB.group(first, o.channels);
   const i64 firstGroupC = mapC.fixed ? 0 : mapC.group(first, o.channels);
-  float* partB = m.partB + (b * plan.tasks + task) * plan.groupsB * T * N;
-  float* partC = m.partC + (b * plan.tasks + task) * plan.groupsC * T * N;
-  float* fixedB = m.fixedB + b * o.channels * N;
-  float* fixedC = m.fixedC + b * o.channels * N;
+  float* partB = m.partB + (own * plan.tasks + task) * plan.groupsB * T * N;
+  float* partC = m.partC + (own * plan.tasks + task) * plan.groupsC * T * N;
+  float* fixedB = m.fixedB + own * o.channels * N;
+  float* fixedC = m.fixedC + own * o.channels * N;
   const auto statesOf = [&](i64 v, i64 n, int count) {
-    const i64 at = ((b * m.blocks + first / W + v) * N) * W;
+    const i64 at = ((own * m.blocks + first / W + v) * N) * W;
     const Lanes lanes = {spectrum + v * 2 * N * W, spectrum + (v * 2 * N + N) * W, rowsB, rowsC,
                          shared ? N : mapB.fixed ? 0 : N * W, shared ? N : mapC.fixed ? 0 : N * W,
                          k.of(v, Piece::DT), k.of(v, Piece::DU), k.of(v, Piece::DY), k.of(v, Piece::Y),
-                         k.of(v, Piece::INPUT), k.of(v, Piece::DECAY), h, e, accB, accC, m.g + at, m.dA + at, N};
+                         k.of(v, Piece::INPUT), k.of(v, Piece::DECAY), h, e, accB, accC, m.g + at, m.dA + at, N, o.window, q};
     const float* gs = gradStates ? gradStates + v * T * N * W : nullptr;
     if (shared) groupOf<true>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
     else groupOf<false>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
@@ -301,21 +340,21 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
 
   writePiece(o, to, k);
   for (i64 v = 0; v < k.vectors; v++) {
-    storeUpTo<F32>(m.dD + b * o.channels + first + v * W, load(k.dD + v * W), k.lanes(v));
-    storeUpTo<F32>(m.dBias + b * o.channels + first + v * W, load(k.dBias + v * W), k.lanes(v));
+    storeUpTo<F32>(m.dD + own * o.channels + first + v * W, load(k.dD + v * W), k.lanes(v));
+    storeUpTo<F32>(m.dBias + own * o.channels + first + v * W, load(k.dBias + v * W), k.lanes(v));
   }
 }
 
-/// Sums the tasks' parts of one chunk into B's or C's gradient, in the order of the tasks.
-void joinParts(const Args& args, const ScanOperands& o, const Plan& plan, const Map& map, const View& grad, const float* part,
-               i64 groupsPerTask, i64 index) {
+/// Sums the tasks' parts of one chunk of direction k into B's or C's gradient, in the order of the tasks.
+void joinParts(const Args& args, const ScanOperands& o, i64 k, i64 directions, const Plan& plan, const Map& map, const View& grad,
+               const float* part, i64 groupsPerTask, i64 index, bool adds) {
   if (map.fixed) return;
   const i64 T = plan.chunk, N = o.states;
   const i64 step0 = index * T, steps = least(T, o.length - step0);
   args.ranges(o.batch * steps, 16, [&](i64 begin, i64 end, i32) {
     for (i64 i = begin; i < end; i++) {
-      const i64 b = i / steps, t = i % steps, p = o.position(step0 + t);
-      for (i64 g = 0; g < map.groups; g++) {
+      const i64 b = i / steps, t = i % steps, p = o.row(step0 + t), own = b * directions + k;
+      for (i64 g = 0; !adds && g < map.groups; g++) {
         float* to = (float*)grad.data + b * grad.stride[0] + p * grad.stride[1] + g * grad.stride[2];
         for (i64 n = 0; n < N; n++) to[n] = 0;
       }
@@ -323,7 +362,7 @@ void joinParts(const Args& args, const ScanOperands& o, const Plan& plan, const 
         const i64 first = task * plan.width, last = least(o.channels, first + plan.width) - 1;
         const i64 g0 = map.group(first, o.channels), g1 = map.group(last, o.channels);
         for (i64 g = g0; g <= g1; g++) {
-          const float* from = part + (((b * plan.tasks + task) * groupsPerTask + g - g0) * T + t) * N;
+          const float* from = part + (((own * plan.tasks + task) * groupsPerTask + g - g0) * T + t) * N;
           float* to = (float*)grad.data + b * grad.stride[0] + p * grad.stride[1] + g * grad.stride[2];
           for (i64 n = 0; n < N; n++) to[n] += from[n];
         }
@@ -345,49 +384,80 @@ i64 groupsTouched(const Map& m, i64 channels, const Plan& plan) {
 
 void selectiveScanGrad(const Args& args) {
   const ScanOperands o = scanOperands(args, 8, 9);
+  if (!o.pathsInRange(args)) return;
   const View& chunkStates = args[10];
-  const Gradients to = {args[11], args[12], args[13], args[14], args[15], args[16], args[17], args[18], args[19], args[20], args[21], args[22]};
-  const i64 B = o.batch, D = o.channels, N = o.states;
-  const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
+  const i64 B = o.batch, K = o.directions, D = o.channels, N = o.states;
+  const auto sums = [&](const View& v) { return K > 1 && v && v.dim[2] == D; };
+  const Summed gradU(args, 4, args[14], sums(args[14])), gradDelta(args, 5, args[15], sums(args[15])), gradZ(args, 6, args[20], sums(args[20]));
+  const auto oneGroup = [&](const View& v) { return K > 1 && v.rank == 4 && v.dim[2] == 1; };
+  const Gradients to = {args[11], args[12], args[13], *gradU, *gradDelta, args[16], args[17], args[18], args[19], *gradZ, args[21], args[22],
+                        sums(args[14]), sums(args[15]), sums(args[20]), oneGroup(args[17]), oneGroup(args[18])};
+  // Where directions add up, or leave positions out, everything is 0 before.
+  const bool gaps = o.length < o.positions;
+  const auto clear = [&](const View& v, bool adds, bool byStep) {
+    if (!v || v.rank == 2 || !(adds || (gaps && !byStep))) return;
+    args.parallel(B, [&](i64 b, i32) {
+      if (v.rank == 3) return zeroRows(v, b, 0, v.dim[2]);
+      for (i64 p = 0; p < v.dim[1]; p++)
+        for (i64 i = 0; i < v.dim[2] * N; i++) ((float*)v.data)[b * v.stride[0] + p * v.stride[1] + i / N * v.stride[2] + i % N] = 0;
+    });
+  };
+  clear(to.u, to.addsU, false);
+  clear(to.delta, to.addsDelta, o.byStep);
+  clear(to.z, to.addsZ, false);
+  clear(to.B, to.addsB, o.byStep);
+  clear(to.C, to.addsC, o.byStep);
 
+  const ScanOperands one = o.along(0);
+  const Map mapB = mapOf(one.B), mapC = mapOf(one.C);
   Plan plan;
   plan.chunk = least((i64)args.number[2], most<i64>(1, o.length));
   plan.chunks = (o.length + plan.chunk - 1) / plan.chunk;
-  plan.width = withinGroups(o, VECTORS * W);
-  while (plan.width > W && B * ((D + plan.width - 1) / plan.width) < 8) plan.width = withinGroups(o, plan.width - W);
+  // A task takes its channels through every direction where these add up, else through one.
+  const i64 split = to.addsU || to.addsDelta || to.addsZ ? 1 : K;
+  plan.width = withinGroups(one, VECTORS * W);
+  while (plan.width > W && B * split * ((D + plan.width - 1) / plan.width) < 8) plan.width = withinGroups(one, plan.width - W);
   plan.tasks = (D + plan.width - 1) / plan.width;
   plan.groupsB = groupsTouched(mapB, D, plan);
   plan.groupsC = groupsTouched(mapC, D, plan);
 
   Memory m;
   m.blocks = (D + W - 1) / W;
-  m.g = args.shared<float>(0, 2 * B * m.blocks * N * W);
-  m.dA = m.g + B * m.blocks * N * W;
-  m.dD = args.shared<float>(1, 2 * B * D);
-  m.dBias = m.dD + B * D;
-  m.partB = args.shared<float>(2, B * plan.tasks * (plan.groupsB + plan.groupsC) * plan.chunk * N);
-  m.partC = m.partB + B * plan.tasks * plan.groupsB * plan.chunk * N;
-  m.fixedB = args.shared<float>(3, 2 * B * D * N);
-  m.fixedC = m.fixedB + B * D * N;
-  zero(m.dA, B * m.blocks * N * W);
-  zero(m.dD, 2 * B * D);
-  if (mapB.fixed || mapC.fixed) zero(m.fixedB, 2 * B * D * N);
-  for (i64 b = 0; b < B; b++)
+  m.g = args.shared<float>(0, 2 * B * K * m.blocks * N * W);
+  m.dA = m.g + B * K * m.blocks * N * W;
+  m.dD = args.shared<float>(1, 2 * B * K * D);
+  m.dBias = m.dD + B * K * D;
+  m.partB = args.shared<float>(2, B * K * plan.tasks * (plan.groupsB + plan.groupsC) * plan.chunk * N);
+  m.partC = m.partB + B * K * plan.tasks * plan.groupsB * plan.chunk * N;
+  m.fixedB = args.shared<float>(3, 2 * B * K * D * N);
+  m.fixedC = m.fixedB + B * K * D * N;
+  zero(m.dA, B * K * m.blocks * N * W);
+  zero(m.dD, 2 * B * K * D);
+  if (mapB.fixed || mapC.fixed) zero(m.fixedB, 2 * B * K * D * N);
+  for (i64 own = 0; own < B * K; own++)
     for (i64 d = 0; d < m.blocks * W; d++)
       for (i64 n = 0; n < N; n++)
-        m.g[((b * m.blocks + d / W) * N + n) * W + d % W] =
-            to.finalState && d < D ? ((const float*)to.finalState.data)[b * to.finalState.stride[0] + d * to.finalState.stride[1] + n * to.finalState.stride[2]] : 0;
+        m.g[((own * m.blocks + d / W) * N + n) * W + d % W] =
+            to.finalState && d < D ? ((const float*)to.finalState.data)[own / K * to.finalState.stride[0] + (own % K * D + d) * to.finalState.stride[1] + n * to.finalState.stride[2]] : 0;
 
   for (i64 index = plan.chunks - 1; index >= 0; index--) {
-    args.parallel(B * plan.tasks, [&](i64 i, i32 thread) {
-      channelsOfChunk(args, o, to, chunkStates, plan, m, index, i / plan.tasks, i % plan.tasks, thread);
+    args.parallel(B * split * plan.tasks, [&](i64 i, i32 thread) {
+      const i64 b = i / plan.tasks / split;
+      for (i64 k = i / plan.tasks % split; k < K; k += split)
+        channelsOfChunk(args, o.along(k), to.along(o, k), narrowed(chunkStates, 3, k * D, D), plan, m, index, b, b * K + k, i % plan.tasks, thread);
     });
-    joinParts(args, o, plan, mapB, to.B, m.partB, plan.groupsB, index);
-    joinParts(args, o, plan, mapC, to.C, m.partC, plan.groupsC, index);
+    for (i64 k = 0; k < K; k++) {
+      const ScanOperands along = o.along(k);
+      joinParts(args, along, k, K, plan, mapOf(along.B), o.mapAlong(to.B, k), m.partB, plan.groupsB, index, to.addsB);
+      joinParts(args, along, k, K, plan, mapOf(along.C), o.mapAlong(to.C, k), m.partC, plan.groupsC, index, to.addsC);
+    }
   }
+  gradU.round(args);
+  gradDelta.round(args);
+  gradZ.round(args);
 
   // Sums over the batch, in its order.
-  const auto laneOf = [&](const float* from, i64 b, i64 d, i64 n) { return from[((b * m.blocks + d / W) * N + n) * W + d % W]; };
+  const auto laneOf = [&](const float* from, i64 own, i64 d, i64 n) { return from[((own * m.blocks + d / W) * N + n) * W + d % W]; };
   const auto sumOver = [&](const View& grad, i64 at, const auto& value) {
     float total = 0;
     for (i64 b = 0; b < B; b++) total += value(b);
@@ -396,17 +466,18 @@ void selectiveScanGrad(const Args& args) {
       ((typename S::T*)grad.data)[at] = S::put(total);
     });
   };
-  for (i64 d = 0; d < D; d++) {
+  for (i64 c = 0; c < K * D; c++) {
+    const i64 k = c / D, d = c % D;
     for (i64 n = 0; n < N; n++) {
-      sumOver(to.A, d * to.A.stride[0] + n * to.A.stride[1], [&](i64 b) { return laneOf(m.dA, b, d, n); });
-      if (mapB.fixed) sumOver(to.B, d * to.B.stride[0] + n * to.B.stride[1], [&](i64 b) { return m.fixedB[(b * D + d) * N + n]; });
-      if (mapC.fixed) sumOver(to.C, d * to.C.stride[0] + n * to.C.stride[1], [&](i64 b) { return m.fixedC[(b * D + d) * N + n]; });
+      sumOver(to.A, c * to.A.stride[0] + n * to.A.stride[1], [&](i64 b) { return laneOf(m.dA, b * K + k, d, n); });
+      if (mapB.fixed) sumOver(to.B, c * to.B.stride[0] + n * to.B.stride[1], [&](i64 b) { return m.fixedB[((b * K + k) * D + d) * N + n]; });
+      if (mapC.fixed) sumOver(to.C, c * to.C.stride[0] + n * to.C.stride[1], [&](i64 b) { return m.fixedC[((b * K + k) * D + d) * N + n]; });
       if (to.initialState)
         for (i64 b = 0; b < B; b++)
-          ((float*)to.initialState.data)[b * to.initialState.stride[0] + d * to.initialState.stride[1] + n * to.initialState.stride[2]] = laneOf(m.g, b, d, n);
+          ((float*)to.initialState.data)[b * to.initialState.stride[0] + c * to.initialState.stride[1] + n * to.initialState.stride[2]] = laneOf(m.g, b * K + k, d, n);
     }
-    if (to.D) sumOver(to.D, d, [&](i64 b) { return m.dD[b * D + d]; });
-    if (to.deltaBias) sumOver(to.deltaBias, d, [&](i64 b) { return m.dBias[b * D + d]; });
+    if (to.D) sumOver(to.D, c, [&](i64 b) { return m.dD[(b * K + k) * D + d]; });
+    if (to.deltaBias) sumOver(to.deltaBias, c, [&](i64 b) { return m.dBias[(b * K + k) * D + d]; });
   }
 }
 

@@ -28,6 +28,9 @@ struct Lanes {
   float *accB, *accC;
   float *g, *dA;
   i64 states;
+  /// Steps of a window, and (window, GROUP) vectors of memory; 0 or 1 where there are none.
+  i64 window;
+  float* q;
 };
 
 /// Recomputes states [n, n + COUNT) over a run of steps, keeping h and e = exp(dt A) for the way back.
@@ -105,6 +108,72 @@ void backward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start, con
   }
 }
 
+/// The way back by windows: the adjoint of the local recurrence first, forwards through a window, then both recurrences back.
+template <int COUNT, bool SHARED, bool OUTPUT>
+void backwardWindows(const Lanes& k, i64 n, i64 end, const float* start) {
+  vf g[COUNT], dA[COUNT], a[COUNT];
+#pragma GCC unroll 8
+  for (int j = 0; j < COUNT; j++) {
+    g[j] = load(k.g + (n + j) * W);
+    dA[j] = load(k.dA + (n + j) * W);
+    a[j] = load(k.spectrum + (n + j) * W);
+  }
+  constexpr i64 gap = SHARED ? 1 : W;
+  for (i64 last = end - 1; last >= 0;) {
+    const i64 first = last / k.window * k.window;
+    vf local[COUNT] = {};
+    for (i64 t = first; t < last; t++) {
+      const float* C = k.C + t * k.stepC + n * gap;
+      const vf dy = load(k.dy + t * W);
+#pragma GCC unroll 8
+      for (int j = 0; j < COUNT; j++) {
+        store(k.q + ((t - first) * GROUP + j) * W, local[j]);
+        local[j] = load(k.e + (t * GROUP + j) * W) * fma(dy, SHARED ? splat(C[j]) : load(C + j * W), local[j]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < COUNT; j++) store(k.q + ((last - first) * GROUP + j) * W, local[j]);
+    // What the local recurrence brings from the step after.
+    vf next[COUNT] = {};
+    for (i64 t = last; t >= first; t--) {
+      const float* B = k.B + t * k.stepB + n * gap;
+      const float* C = k.C + t * k.stepC + n * gap;
+      const float* before = t > 0 ? k.h + (t - 1) * GROUP * W : start;
+      const vf dt = load(k.dt + t * W), du = load(k.du + t * W), dy = load(k.dy + t * W);
+      vf throughInput = load(k.throughInput + t * W), throughDecay = load(k.throughDecay + t * W);
+      vf y = OUTPUT ? load(k.y + t * W) : vf{};
+#pragma GCC unroll 8
+      for (int j = 0; j < COUNT; j++) {
+        const i64 at = (t * GROUP + j) * W;
+        const vf e = load(k.e + at), through = load(k.q + ((t - first) * GROUP + j) * W);
+        const vf Bj = SHARED ? splat(B[j]) : load(B + j * W), Cj = SHARED ? splat(C[j]) : load(C + j * W);
+        const vf r = e * next[j];
+        if (OUTPUT) y = fma(r, Cj, y);
+        const vf own = dy * Cj;
+        g[j] = g[j] + own;
+        const vf driven = g[j] + through;
+        store(k.accC + at, fma(dy, load(k.h + at) + r, load(k.accC + at)));
+        store(k.accB + at, fma(driven, du, load(k.accB + at)));
+        throughInput = fma(driven, Bj, throughInput);
+        g[j] = g[j] * e;
+        const vf q = fma(g[j], load(before + j * W), (own + through) * r);
+        throughDecay = fma(q, a[j], throughDecay);
+        dA[j] = fma(q, dt, dA[j]);
+        next[j] = fma(du, Bj, r);
+      }
+      if (OUTPUT) store(k.y + t * W, y);
+      store(k.throughInput + t * W, throughInput);
+      store(k.throughDecay + t * W, throughDecay);
+    }
+    last = first - 1;
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < COUNT; j++) {
+    store(k.g + (n + j) * W, g[j]);
+    store(k.dA + (n + j) * W, dA[j]);
+  }
+}
+
 template <int COUNT, bool SHARED>
 void group(const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount, const float* gradStates) {
   const float zeros[GROUP * W] = {};
@@ -119,6 +188,12 @@ void group(const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i6
       if (limited) forward<COUNT, SHARED, true, false>(k, n, begin, end, start);
       else forward<COUNT, SHARED, false, false>(k, n, begin, end, start);
     }
+  }
+  if (k.window > 1) {
+    // Windows know no new sequences: there is one run.
+    if (output) backwardWindows<COUNT, SHARED, true>(k, n, runs[1], k.start + n * W);
+    else backwardWindows<COUNT, SHARED, false>(k, n, runs[1], k.start + n * W);
+    return;
   }
   for (i64 r = runCount - 1; r >= 0; r--) {
     backward<COUNT, SHARED>(k, n, runs[r], runs[r + 1], r == 0 ? k.start + n * W : zeros, gradStates);

@@ -62,7 +62,12 @@ const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: 
       initialState: state,
       finalState: state,
     }
-    launch(backend, 'selectiveScan', { ...inputs, ...rest, out: y }, { softplus: 1, reverse: 0, chunk: 1 })
+    launch(
+      backend,
+      'selectiveScan',
+      { ...inputs, ...rest, out: y },
+      { softplus: 1, reverse: 0, chunk: 1, window: 0, byStep: 0 },
+    )
     if (out.dtype !== 'float32') launch(backend, 'copy', { input: y, out: columns(out, 0, channels) }, {})
   },
 }

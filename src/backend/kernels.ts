@@ -226,9 +226,12 @@ export const kernels = {
     operands: { input: 'r', gradOut: 'r', gradWeight: 'w', gradBias: 'w?' },
     numbers: convolutionNumbers,
   },
-  /** The selective scan. u, delta, z, out (B, L, D); A (D, N) float32; B, C (B, L, G, N), channel d using group floor(d G / D), or (D, N) fixed; D, deltaBias (D) float32; states (B, D, N) float32.
+  /** The selective scan, over one sequence or over K directions of the same positions. u, delta, z, out (B, L, D); A (D, N) float32; B, C (B, L, G, N), channel d using group floor(d G / D), or (D, N) fixed; D, deltaBias (D) float32; states (B, D, N) float32.
    *  dt = delta + deltaBias, softplus(dt) where `softplus` is 1; h = exp(dt A) h + dt B u; y = C.h + D u; out = y silu(z).
-   *  resets (B, L) uint8: 1 sets h to 0 before that step. path (L) int32: step t works at position path[t] of u, delta, z, B, C, resets, out, states. `reverse` runs the steps from last to first. states (B, L, D, N): every h. chunkStates (B, ceil(L/chunk), N, D): h before each chunk of steps (counted in the order they run, before any reset), for the gradient. finalState may be initialState. NaN in gives NaN out. */
+   *  resets (B, L) uint8: 1 sets h to 0 before that step. path (L) int32: step t works at position path[t] of u, delta, z, B, C, resets, out, states. `reverse` runs the steps from last to first. states (B, L, D, N): every h. chunkStates (B, ceil(L/chunk), N, D): h before each chunk of steps (counted in the order they run, before any reset), for the gradient. finalState may be initialState. NaN in gives NaN out.
+   *  Directions: path (K, T); direction k has channels [k D/K, (k+1) D/K) and takes its T steps along path[k], no position twice; a place outside [0, L) is an index error, and what is written then is arbitrary. u, delta and z may have D/K channels, the same for all directions; so may out, which then is the sum over the directions (0 where none came). G is 1 or a multiple of K. Where T = L every row is a permutation; else there are no states.
+   *  `byStep` 1: delta, B and C, (B, T, ...), are those of step t, not of position path[t].
+   *  `window` w > 1, at most 32: locally bidirectional. Inside each w steps (counted in the order they run; the last may be fewer) a second recurrence runs back from 0: g_t = exp(dt_t A) g_{t+1} + dt_t B_t u_t, and y_t = C.(h_t + exp(dt_t A) g_{t+1}) + D u_t. What is carried on, kept and returned is h alone. `chunk` is a multiple of w, and there are neither resets nor states. */
   selectiveScan: {
     operands: {
       u: 'r',
@@ -247,9 +250,9 @@ export const kernels = {
       states: 'w?',
       chunkStates: 'w?',
     },
-    numbers: ['softplus', 'reverse', 'chunk'],
+    numbers: ['softplus', 'reverse', 'chunk', 'window', 'byStep'],
   },
-  /** Every gradient of selectiveScan at once; gradB and gradC have the shape of B and C, float32. */
+  /** Every gradient of selectiveScan at once; gradB and gradC have the shape of B and C, float32; what directions share has the sum of their gradients. */
   selectiveScanGrad: {
     operands: {
       u: 'r',
@@ -276,7 +279,7 @@ export const kernels = {
       gradDeltaBias: 'w?',
       gradInitialState: 'w?',
     },
-    numbers: ['softplus', 'reverse', 'chunk'],
+    numbers: ['softplus', 'reverse', 'chunk', 'window', 'byStep'],
   },
   /** The first part of one step of a Mamba layer. [x, z] (B, 2D) = rmsNorm(input (B, d)) weight^T + bias; the rows of convState (B, K, D) move up by one and x becomes the last; out (B, 2D) = [silu(convBias + sum_k convWeight[:, 0, k] convState[:, k]), z]. input and convState float32. */
   mambaStepIn: {

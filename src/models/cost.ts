@@ -30,9 +30,9 @@ const counters: Partial<Record<KernelName, Counter>> = {
   convolution: ([, weight, , out]) => ({ flops: 2 * size(out) * (size(weight) / weight[0]) }),
   convolutionGradInput: ([gradOut, weight]) => ({ flops: 2 * size(gradOut) * (size(weight) / weight[0]) }),
   convolutionGradWeight: ([, gradOut, weight]) => ({ flops: 2 * size(gradOut) * (size(weight) / weight[0]) }),
-  // A has a row for each channel of each direction, u may be shared by directions.
-  selectiveScan: ([u, , A]) => {
-    const steps = u[0] * u[1]
+  // A has a row for each channel of each direction, each of which takes its own steps; u may be shared by directions.
+  selectiveScan: ([u, , A, , , , , , , , path]) => {
+    const steps = u[0] * (path.at(-1) ?? u[1])
     return { flops: steps * (9 * size(A) + A[0]), stateUpdates: steps * size(A) }
   },
   mambaStepIn: ([input, , weight, , taps]) => ({ flops: 2 * input[0] * (size(weight) + size(taps)) }),

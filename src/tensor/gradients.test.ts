@@ -230,6 +230,27 @@ check('selectiveScan along a path, backwards, with fixed and grouped maps', {
       chunk: 2,
     }).out,
 })
+check('selectiveScan over three directions that share u, delta and z, by step, with a window, merged', {
+  inputs: [[2, 5, 2], [2, 5, 2], [6, 3], [2, 5, 3, 3], [2, 5, 3], [6], [2, 5, 2]],
+  run: (u, delta, A, B, C, D, z) =>
+    T.selectiveScan(u, T.exp(delta), T.neg(T.exp(A)), B, C, {
+      ...{ D, z, merge: true, byStep: true, window: 2, chunk: 4 },
+      path: T.tensor(Int32Array.of(3, 0, 4, 1, 2, 0, 1, 2, 3, 4, 2, 4, 1, 3, 0), { shape: [3, 5] }),
+    }).out,
+})
+check('selectiveScan over a part of the positions', {
+  inputs: [
+    [1, 5, 4],
+    [1, 5, 4],
+    [4, 2],
+    [1, 5, 2],
+    [1, 5, 2, 2],
+  ],
+  run: (u, delta, A, B, C) =>
+    T.selectiveScan(u, T.exp(delta), T.neg(T.exp(A)), B, C, {
+      path: T.tensor(Int32Array.of(3, 0, 4, 1), { shape: [2, 2] }),
+    }).out,
+})
 
 check('convolution', {
   inputs: [[2, 5, 4, 4], [6, 2, 3, 2], [6]], // biome-ignore format: shapes

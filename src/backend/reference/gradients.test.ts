@@ -11,7 +11,7 @@ import {
 } from '../kernels.js'
 import { type ConvolutionShape, convolutionProblem } from '../suite/convolution.cases.js'
 import { Draw, operandOf } from '../suite/operands.js'
-import { type ScanShape, scanInputs, scanNumbers } from '../suite/scan.cases.js'
+import { type ScanShape, scanInputs, scanNumbers, scanOutputs } from '../suite/scan.cases.js'
 import type { Operand } from '../types.js'
 import { openReference } from './index.js'
 import { placing } from './placing.js'
@@ -297,6 +297,18 @@ const scans: readonly (readonly [string, ScanShape])[] = [
   ['reverse with resets', { ...small, reverse: 1, given: [...most, 'resets'], resetRate: 0.3 }],
   ['path with resets', { ...small, given: [...most, 'path', 'resets'], resetRate: 0.3 }],
   ['path and reverse', { ...small, reverse: 1, given: [...most, 'path'] }],
+  [
+    'directions that share all',
+    { ...small, directions: 2, given: [...most, 'path'], shared: ['u', 'delta', 'z', 'out'], B: 'groups', groups: 2 },
+  ],
+  ['directions by step', { ...small, directions: 2, given: [...most, 'path'], shared: ['u', 'out'], byStep: 1 }],
+  ['directions over a part', { ...small, directions: 2, steps: 4, given: [...most, 'path'], B: 'fixed' }],
+  ['a window', { ...small, window: 3 }],
+  ['a window of 2 in reverse, fixed C', { ...small, window: 2, chunk: 4, reverse: 1, C: 'fixed', softplus: 0 }],
+  [
+    'a window along directions',
+    { ...small, window: 3, directions: 2, given: [...most, 'path'], shared: ['u', 'delta', 'z', 'out'], byStep: 1 },
+  ],
 ]
 for (const [name, shape] of scans)
   test(`selectiveScanGrad is the slope of selectiveScan: ${name}`, () => {
@@ -308,11 +320,13 @@ for (const [name, shape] of scans)
     }
     const initialState = place(host.initialState)
     const like = <T extends Operand | null>(x: T) => (x ? blank(x.shape) : null) as T
-    const { batch, length, channels, stateSize, chunk } = { ...small, ...shape }
-    const stateShape = [batch, channels, stateSize]
-    const [out, finalState, states] = [like(given.u), blank(stateShape), blank([batch, length, channels, stateSize])]
-    const chunkStates = blank([batch, Math.ceil(length / chunk), stateSize, channels])
-    const [gradOut, gradFinalState, gradStates] = [random(out.shape), random(stateShape), random(states.shape)]
+    const wanted = ['finalState', 'chunkStates', ...(shape.window || shape.steps ? [] : ['states' as const])] as const
+    const outputs = scanOutputs(shape, wanted)
+    const [out, finalState] = [blank(outputs.out.shape), blank(outputs.finalState!.shape)]
+    const states = outputs.states && blank(outputs.states.shape)
+    const chunkStates = blank(outputs.chunkStates!.shape)
+    const [gradOut, gradFinalState] = [random(out.shape), random(finalState.shape)]
+    const gradStates = states && random(states.shape)
     const grads = {
       ...{ gradU: like(given.u), gradDelta: like(given.delta), gradA: like(given.A), gradB: like(given.B) },
       ...{ gradC: like(given.C), gradD: like(given.D), gradZ: like(given.z), gradDeltaBias: like(given.deltaBias) },
@@ -324,7 +338,7 @@ for (const [name, shape] of scans)
       outputs: [
         [out, gradOut],
         [finalState, gradFinalState],
-        [states, gradStates],
+        ...(states && gradStates ? [[states, gradStates] as const] : []),
       ],
       backward: () =>
         run('selectiveScanGrad', { ...given, chunkStates, gradOut, gradFinalState, gradStates, ...grads }, numbers),

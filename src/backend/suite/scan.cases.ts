@@ -24,7 +24,25 @@ export interface ScanShape {
   readonly pad?: number
   /** Probability of a reset. Default 0.2. */
   readonly resetRate?: number
+  /** Directions of the path, which then has two axes; `channels` counts those of all of them. Default one path of one axis. */
+  readonly directions?: number
+  /** Steps of a direction, where it does not visit every position. */
+  readonly steps?: number
+  /** What has the channels of one direction only. */
+  readonly shared?: readonly ('u' | 'delta' | 'z' | 'out')[]
+  /** delta, B and C lie in the order of the steps. */
+  readonly byStep?: 0 | 1
+  readonly window?: number
 }
+
+/** Channels of u, delta, z or out. */
+const channelsOf = ({ channels, directions = 1, shared = [] }: ScanShape, name: 'u' | 'delta' | 'z' | 'out') =>
+  shared.includes(name) ? channels / directions : channels
+/** Steps of a direction. */
+const stepsOf = ({ length, steps = length }: ScanShape) => steps
+/** Rows of delta, B and C. */
+const rowsOf = (shape: ScanShape) => (shape.byStep ? stepsOf(shape) : shape.length)
+const chunksOf = (shape: ScanShape) => Math.ceil(stepsOf(shape) / (shape.chunk ?? 16))
 
 const usualOptional: readonly Optional[] = ['D', 'z', 'deltaBias', 'initialState']
 
@@ -32,72 +50,77 @@ const usualOptional: readonly Optional[] = ['D', 'z', 'deltaBias', 'initialState
 export function scanInputs(draw: Draw, shape: ScanShape) {
   const { batch, length, channels, stateSize, groups = 1, dtype = 'float32', given = usualOptional, pad = 0 } = shape
   const softplus = shape.softplus ?? 1
-  const sequence = (low: number, high: number) =>
-    draw.floats([batch, length, channels], low, high, { dtype, pad, offset: pad })
+  const sequence = (name: 'u' | 'delta' | 'z', low: number, high: number) =>
+    draw.floats([batch, name === 'delta' ? rowsOf(shape) : length, channelsOf(shape, name)], low, high, {
+      dtype,
+      pad,
+      offset: pad,
+    })
   const mapOf = (kind: Map = 'token') =>
     kind === 'fixed'
       ? draw.floats([channels, stateSize])
-      : draw.floats([batch, length, kind === 'groups' ? groups : 1, stateSize], -1, 1, { dtype, offset: pad })
+      : draw.floats([batch, rowsOf(shape), kind === 'groups' ? groups : 1, stateSize], -1, 1, { dtype, offset: pad })
   const optional = <T>(name: Optional, make: () => T) => (given.includes(name) ? make() : null)
   return {
-    u: sequence(-1, 1),
-    delta: softplus ? sequence(-3, 1) : sequence(0.01, 0.7),
+    u: sequence('u', -1, 1),
+    delta: softplus ? sequence('delta', -3, 1) : sequence('delta', 0.01, 0.7),
     A: draw.floats([channels, stateSize], -4, -0.1),
     B: mapOf(shape.B),
     C: mapOf(shape.C),
     D: optional('D', () => draw.floats([channels])),
-    z: optional('z', () => sequence(-2, 2)),
+    z: optional('z', () => sequence('z', -2, 2)),
     deltaBias: optional('deltaBias', () => draw.floats([channels], softplus ? -1 : 0, 0.2)),
     initialState: optional('initialState', () => draw.floats([batch, channels, stateSize])),
     resets: optional('resets', () => draw.flags([batch, length], shape.resetRate ?? 0.2)),
     path: optional('path', () => {
-      const order = draw.order(length)
-      return operandOf([length], (i) => order[i], { dtype: 'int32' })
+      const steps = stepsOf(shape)
+      const orders = Array.from({ length: shape.directions ?? 1 }, () => draw.order(length).slice(0, steps)).flat()
+      const axes = shape.directions ? [shape.directions, steps] : [steps]
+      return operandOf(axes, (i) => orders[i], { dtype: 'int32' })
     }),
   }
 }
 
 export function scanNumbers(shape: ScanShape) {
-  return { softplus: shape.softplus ?? 1, reverse: shape.reverse ?? 0, chunk: shape.chunk ?? 16 }
+  const { softplus = 1, reverse = 0, chunk = 16, window = 0, byStep = 0 } = shape
+  return { softplus, reverse, chunk, window, byStep }
 }
 
 /** Outputs of a forward scan. */
 export function scanOutputs(shape: ScanShape, wanted: readonly ('finalState' | 'states' | 'chunkStates')[]) {
-  const { batch, length, channels, stateSize, dtype = 'float32', pad = 0, chunk = 16 } = shape
+  const { batch, length, channels, stateSize, dtype = 'float32', pad = 0 } = shape
   return {
-    out: output([batch, length, channels], { dtype, pad, offset: pad }),
+    out: output([batch, length, channelsOf(shape, 'out')], { dtype, pad, offset: pad }),
     finalState: wanted.includes('finalState') ? output([batch, channels, stateSize]) : null,
     states: wanted.includes('states') ? output([batch, length, channels, stateSize]) : null,
-    chunkStates: wanted.includes('chunkStates')
-      ? output([batch, Math.ceil(length / chunk), stateSize, channels])
-      : null,
+    chunkStates: wanted.includes('chunkStates') ? output([batch, chunksOf(shape), stateSize, channels]) : null,
   }
 }
 
 /** Operands of the gradient, whose chunk states the reference computes. */
 async function gradientOperands(draw: Draw, shape: ScanShape, reference: Launcher, states: boolean) {
-  const { batch, length, channels, stateSize, dtype = 'float32', pad = 0, chunk = 16 } = shape
+  const { batch, length, channels, stateSize, dtype = 'float32', pad = 0 } = shape
   const { initialState, ...inputs } = scanInputs(draw, shape)
   const forward = await reference(
     'selectiveScan',
     { ...inputs, initialState, ...scanOutputs(shape, ['chunkStates']) },
     scanNumbers(shape),
   )
-  const sequence = () => output([batch, length, channels], { dtype, pad })
+  const sequence = (like: { readonly shape: readonly number[] }) => output(like.shape, { dtype, pad })
   const state = [batch, channels, stateSize]
   return {
     ...inputs,
-    chunkStates: operandOf([batch, Math.ceil(length / chunk), stateSize, channels], (i) => forward.chunkStates[i]),
-    gradOut: draw.floats([batch, length, channels], -1, 1, { dtype, pad: pad && 2 * pad }),
+    chunkStates: operandOf([batch, chunksOf(shape), stateSize, channels], (i) => forward.chunkStates[i]),
+    gradOut: draw.floats([batch, length, channelsOf(shape, 'out')], -1, 1, { dtype, pad: pad && 2 * pad }),
     gradFinalState: initialState && draw.floats(state),
     gradStates: states ? draw.floats([batch, length, channels, stateSize], -0.3, 0.3) : null,
-    gradU: sequence(),
-    gradDelta: sequence(),
+    gradU: sequence(inputs.u),
+    gradDelta: sequence(inputs.delta),
     gradA: output([channels, stateSize]),
     gradB: output(inputs.B.shape),
     gradC: output(inputs.C.shape),
     gradD: inputs.D && output([channels]),
-    gradZ: inputs.z && sequence(),
+    gradZ: inputs.z && sequence(inputs.z),
     gradDeltaBias: inputs.deltaBias && output([channels]),
     gradInitialState: initialState && output(state),
   }
@@ -146,14 +169,99 @@ const scanShapes: readonly (readonly [string, ScanShape])[] = [
   ['no sequence is mixed with another', { batch: 3, length: 40, channels: 64, stateSize: 2, given: ['z'] }],
 ]
 
+const along = [...usualOptional, 'path'] as const
+const perDirection = { B: 'groups', C: 'groups' } as const
+/** Four directions over one map, as SS2D has them. */
+const crossed: ScanShape = {
+  ...{ batch: 2, length: 35, channels: 36, stateSize: 1, directions: 4, groups: 4, given: ['D', 'deltaBias', 'path'] },
+  ...{ ...perDirection, shared: ['u', 'out'] },
+}
+
+/** Several directions. */
+const directedShapes: readonly (readonly [string, ScanShape])[] = [
+  ['two directions that share nothing', { ...small, directions: 2, given: along }],
+  ['four directions, u and out shared', crossed],
+  ...[3, 4, 8, 16].map((stateSize) => [`four directions, N = ${stateSize}`, { ...crossed, stateSize }] as const),
+  ['four directions of 16 channels', { ...crossed, channels: 64, given: along }],
+  [
+    'two directions of 64 channels, N = 8',
+    { ...crossed, channels: 128, directions: 2, groups: 2, stateSize: 8, given: along },
+  ],
+  [
+    'three directions, everything shared',
+    { ...small, channels: 21, directions: 3, given: along, shared: ['u', 'delta', 'z', 'out'] },
+  ],
+  [
+    'everything shared, fixed maps',
+    { ...small, directions: 2, given: along, shared: ['u', 'delta', 'z', 'out'], B: 'fixed', C: 'fixed' },
+  ],
+  [
+    'two groups a direction, reverse',
+    { ...small, channels: 24, directions: 2, groups: 4, ...perDirection, reverse: 1, given: along },
+  ],
+  ['groups in B only, by step', { ...crossed, C: 'token', byStep: 1, stateSize: 4, shared: ['u', 'delta', 'out'] }],
+  [
+    'by step, 64 channels a direction',
+    {
+      ...crossed,
+      channels: 128,
+      directions: 2,
+      groups: 2,
+      C: 'token',
+      byStep: 1,
+      stateSize: 16,
+      given: along,
+      shared: ['u', 'delta', 'z', 'out'],
+    },
+  ],
+  ['by step and reverse, chunk 8', { ...crossed, byStep: 1, reverse: 1, chunk: 8, stateSize: 5 }],
+  ['one direction by step', { ...small, given: along, byStep: 1 }],
+  ['directions with resets', { ...small, directions: 2, given: [...along, 'resets'], shared: ['u', 'out'] }],
+  ['directions over a part of the positions', { ...crossed, length: 40, steps: 10, byStep: 1, stateSize: 2 }],
+  ['a part of the positions, nothing shared', { ...small, directions: 2, steps: 18, given: along }],
+  [
+    'a part of the positions, by tiles',
+    { ...crossed, length: 70, steps: 33, channels: 128, directions: 2, groups: 2, stateSize: 16, given: along },
+  ],
+  ['directions in float16', { ...crossed, dtype: 'float16', pad: 1, stateSize: 4 }],
+]
+
+/** Locally bidirectional scans. */
+const localShapes: readonly (readonly [string, ScanShape])[] = [
+  ...[4, 8, 16].flatMap((window) =>
+    [1, 3, 4, 8, 16].map(
+      (stateSize) => [`window ${window}, N = ${stateSize}`, { ...small, stateSize, window }] as const,
+    ),
+  ),
+  ['window 2', { ...small, window: 2, chunk: 6 }],
+  ['window 5', { ...small, window: 5, chunk: 10 }],
+  ['window 32', { ...small, length: 75, window: 32, chunk: 64 }],
+  ['window 4, one step', { ...small, length: 1, window: 4 }],
+  ['window 4, whole windows', { ...small, length: 32, window: 4 }],
+  ['window 8, a chunk a window', { ...small, window: 8, chunk: 8 }],
+  ['window 8, one channel', { ...small, channels: 1, window: 8 }],
+  ['window 8, long', { ...small, length: 196, window: 8, chunk: 64 }],
+  ['window 8, bare', { ...small, given: [], softplus: 0, window: 8 }],
+  ['window 4, fixed B and C', { ...small, B: 'fixed', C: 'fixed', window: 4 }],
+  ['window 4, groups', { ...small, ...perDirection, groups: 3, window: 4 }],
+  ['window 16, groups of 64 channels', { ...small, channels: 128, ...perDirection, groups: 2, window: 16 }],
+  ['window 8, reverse', { ...small, reverse: 1, window: 8 }],
+  ['window 8, path and reverse', { ...small, reverse: 1, given: along, window: 8 }],
+  ['window 4, four directions', { ...crossed, window: 4 }],
+  ['window 8, by step, padded bfloat16', { ...crossed, byStep: 1, window: 8, stateSize: 4, dtype: 'bfloat16', pad: 3 }],
+]
+
 export function* scanCases(): Generator<KernelCase> {
-  const all = ['finalState', 'states', 'chunkStates'] as const
-  for (const [i, [name, shape]] of scanShapes.entries()) {
+  for (const [i, [name, shape]] of [...scanShapes, ...directedShapes, ...localShapes].entries()) {
+    const hasStates = !shape.window && !shape.steps
+    const all = hasStates
+      ? (['finalState', 'states', 'chunkStates'] as const)
+      : (['finalState', 'chunkStates'] as const)
     const inputs = () => scanInputs(new Draw(3000 + i), shape)
     const numbers = scanNumbers(shape)
     yield kernelCase('selectiveScan', name, { ...inputs(), ...scanOutputs(shape, all) }, numbers)
     yield kernelCase('selectiveScan', `${name}, out alone`, { ...inputs(), ...scanOutputs(shape, []) }, numbers)
-    for (const states of [false, true])
+    for (const states of hasStates ? [false, true] : [false])
       yield kernelCase(
         'selectiveScanGrad',
         `${name}${states ? ', gradient of states' : ''}`,
@@ -200,6 +308,25 @@ function* oddScanCases(): Generator<KernelCase> {
     { ...wide, delta, ...scanOutputs(small, ['finalState']) },
     numbers,
   )
+
+  // One NaN spoils its own channel of each direction, or its own window and what follows.
+  for (const operand of ['u', 'delta', 'B'] as const)
+    for (const [name, shape] of [
+      ['directions', { ...crossed, stateSize: 4 }],
+      ['a window', { ...small, window: 8 }],
+    ] as const) {
+      const inputs = scanInputs(draw, shape)
+      const spoiled = inputs[operand]
+      const values = spoiled.memory.values.slice()
+      values[spoiled.offset + 205] = Number.NaN
+      const memory = { ...spoiled.memory, values }
+      yield kernelCase(
+        'selectiveScan',
+        `NaN in ${operand}, ${name}`,
+        { ...inputs, [operand]: { ...spoiled, memory }, ...scanOutputs(shape, ['finalState']) },
+        scanNumbers(shape),
+      )
+    }
 
   // One NaN spoils its own channel from its step on, and nothing else.
   for (const operand of ['u', 'delta', 'z', 'initialState', 'B'] as const) {

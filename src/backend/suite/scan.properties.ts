@@ -1,5 +1,6 @@
 // Laws of the selective scan, in outputs, states and gradients: a sequence cut anywhere equals the whole, single steps
 // equal the whole, a batch equals its members, packed sequences equal separate ones, and an order equals sorted inputs.
+import { IndexError } from '../../errors.js'
 import {
   type Comparison,
   compareAll,
@@ -181,6 +182,24 @@ export function* scanProperties(): Generator<PropertyCase> {
     yield packedProperty(kernel, backward)
     for (const reverse of [0, 1] as const) yield pathProperty(kernel, backward, reverse)
     yield reverseProperty(kernel, backward)
+  }
+  yield outsideProperty()
+}
+
+function outsideProperty(): PropertyCase {
+  return {
+    kernel: 'selectiveScan',
+    name: 'a place outside the map is an index error',
+    run: async (launch) => {
+      const shape: ScanShape = { ...small, directions: 1, given: ['path'] }
+      const path = operandOf([1, 37], (i) => (i === 20 ? 37 : i), { dtype: 'int32' })
+      const inputs = { ...scanInputs(new Draw(3600), shape), path }
+      const met = await launch('selectiveScan', { ...inputs, ...scanOutputs(shape, []) }, scanNumbers(shape)).then(
+        () => -1,
+        (error: unknown) => (error instanceof IndexError ? error.index : -1),
+      )
+      return [{ operand: 'the index of the error', got: Float64Array.of(met), expected: Float64Array.of(37) }]
+    },
   }
 }
 

@@ -4,7 +4,17 @@ import { type Launcher, range } from './launcher.js'
 import { logistic } from './math.wgsl.js'
 import type { Binding } from './program.js'
 import { log2e, type WalkFlags } from './scanText.js'
-import { elementStep, exchangeText, mapLoads, positionOf, type TileShape, tileHead } from './scanTile.js'
+import {
+  type ElementName,
+  elementStep,
+  elementText,
+  exchangeText,
+  mapLoads,
+  placesText,
+  positionOf,
+  type TileShape,
+  tileHead,
+} from './scanTile.js'
 
 /** Steps of a tile. */
 export const T = 16
@@ -13,7 +23,7 @@ export const T = 16
 export function tileLoads(
   shape: TileShape,
   flags: WalkFlags,
-  names: readonly string[],
+  names: readonly ElementName[],
   maps: ReturnType<typeof mapLoads>,
 ) {
   const elements = range(shape.E)
@@ -24,8 +34,8 @@ export function tileLoads(
   ${maps.declare}`,
     fetch: (s0: string, wanted = names) => `${elements
       .map(
-        (e) => `{ let p = ${positionOf(flags, `min(${s0} + ${step(e)}, last - 1u)`)};
-      ${wanted.map((name) => `next_${name}${e} = ${name}_get(b * args.${name}_s0 + p * args.${name}_s1 + od);`).join(' ')} }`,
+        (e) => `{ ${placesText(flags, `min(${s0} + ${step(e)}, last - 1u)`)}
+      ${wanted.map((name) => `next_${name}${e} = ${elementText(flags, name)};`).join(' ')} }`,
       )
       .join('\n    ')}
     ${flags.resets ? `{ let p = ${positionOf(flags, `min(${s0} + lane % ${T}u, last - 1u)`)}; next_reset = u32(resets_get(b * args.resets_s0 + p)); }` : ''}
@@ -52,7 +62,7 @@ export function adjointText(
 ): string {
   const { W, E, Q, N } = shape
   const maps = mapLoads(shape, flags, ['C'], 'last')
-  const names = ['delta', 'g', ...(bindings.z ? ['z'] : [])]
+  const names = (['delta', 'g', 'z'] as const).filter((name) => name !== 'z' || bindings.z)
   const loads = tileLoads(shape, flags, names, maps)
   return `${logistic}
 ${exchangeText(launcher.traits)}

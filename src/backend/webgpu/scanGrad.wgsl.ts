@@ -3,6 +3,7 @@
 // the right. With few channels that adjoint is found for all chunks first (a local walk and a carry), and a window is
 // as large as the scratch memory allows; with many it is handed from window to window, one chunk each.
 // Sums over channels (B, C) and over batch and time (A, D, bias, fixed B and C) are taken in two stages, in fixed order.
+import type { OperandsOf } from '../kernels.js'
 import type { Operand } from '../types.js'
 import { elementwise } from './elementwise.wgsl.js'
 import {
@@ -28,12 +29,19 @@ import {
   groupsOf,
   isFixed,
   log2e,
+  mapBase,
+  perDirection,
   positionText,
   projection,
   projectionText,
+  type StateLoop,
+  sequenceText,
   stateLoop,
   stepSizeText,
   type WalkFlags,
+  type WalkSizes,
+  walkFields,
+  walkOf,
 } from './scanText.js'
 
 const invocations = 64
@@ -43,20 +51,47 @@ const partWidth = 32
 const blockStates = 16
 const scratchBytes = 2 ** 28
 
-type Operands = Parameters<Encoder<'selectiveScanGrad'>>[1]
+type Operands = OperandsOf<'selectiveScanGrad'>
 
-export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operands, numbers) => {
-  if (scanGradByTiles(launcher, operands, numbers)) return
-  const { softplus, reverse, chunk } = numbers
-  const { u, A, B, C, deltaBias, resets, path } = operands
-  const [batch, L, D] = u.shape
-  const N = A.shape[1]
-  // Channels in groups of which each lies in one group of B and one of C.
-  const G = leastCommonMultiple(groupsOf(B), groupsOf(C))
-  const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
+export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, given, { chunk, ...numbers }) => {
+  const { flags, sizes } = walkOf(given, numbers)
+  const { L, positions, channels, directions } = sizes
+  const whole = L === positions
+  const rowed = whole || numbers.byStep === 1
+  const sequence = (target: Operand, visited: boolean) => perDirection(launcher, target, directions, channels, visited)
+  // One group of B or C has a sum over directions where these find it at different steps.
+  const map = (target: Operand) =>
+    isFixed(target) ? null : perDirection(launcher, target, flags.byStep ? 1 : directions, directions, rowed)
+  const [gradU, gradDelta] = [sequence(given.gradU, whole), sequence(given.gradDelta, rowed)]
+  const gradZ = given.z && given.gradZ ? sequence(given.gradZ, whole) : null
+  const [gradB, gradC] = [map(given.gradB), map(given.gradC)]
+  const operands: Operands = {
+    ...given,
+    ...{ gradU: gradU.into, gradDelta: gradDelta.into, gradZ: gradZ?.into },
+    ...{ gradB: gradB?.into ?? given.gradB, gradC: gradC?.into ?? given.gradC },
+  }
+  if (!scanGradByTiles(launcher, operands, chunk, flags, sizes))
+    scanGradByChannels(launcher, operands, chunk, flags, sizes)
+  for (const result of [gradU, gradDelta, gradZ, gradB, gradC]) result?.finish()
+}
+
+function scanGradByChannels(
+  launcher: Launcher,
+  operands: Operands,
+  chunk: number,
+  flags: WalkFlags,
+  sizes: WalkSizes,
+): void {
+  const { B, C } = operands
+  const { batch, L, channels: D, N, directions } = sizes
+  // Channels in groups of which each lies in one group of B, one of C and one direction.
+  const G = [groupsOf(C), directions].reduce(leastCommonMultiple, groupsOf(B))
   const chunks = ceilDiv(L, chunk)
   const parallel = chunks > 1 && batch * D < launcher.traits.fillingInvocations
-  const window = parallel ? Math.max(1, Math.min(chunks, Math.floor(scratchBytes / (batch * chunk * N * D * 4)))) : 1
+  const innerStates = flags.window ? 3 * N : N
+  const window = parallel
+    ? Math.max(1, Math.min(chunks, Math.floor(scratchBytes / (batch * chunk * innerStates * D * 4))))
+    : 1
   const fixedB = isFixed(B)
   const fixedC = isFixed(C)
   const groupBlocks = ceilDiv(ceilDiv(D, G), invocations)
@@ -68,7 +103,7 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
     adjoint: [batch, adjointChunks, N, D],
     planes: [batch, window, planes, D],
     parts: [batch, Math.min(L, window * chunk), G, parts, 2 * N],
-    states: [batch * window, chunk, N, D],
+    states: [batch * window, chunk, innerStates, D],
   }
   const pool = launcher.scratch('float32', [Object.values(extents).reduce((sum, shape) => sum + size(shape), 0)])
   let at = 0
@@ -80,11 +115,11 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
   const adjoint = part(extents.adjoint)
   const planeSums = part(extents.planes)
   const columnParts = part(extents.parts)
-  const innerStates = part(extents.states)
-  if (parallel) adjointsOfChunks(launcher, operands, flags, adjoint, chunk)
+  const inner = part(extents.states)
+  if (parallel) adjointsOfChunks(launcher, operands, flags, sizes, adjoint, chunk)
   else startAdjoint(launcher, operands, adjoint)
 
-  const bindings = windowBindings(operands, adjoint, planeSums, columnParts, innerStates)
+  const bindings = windowBindings(operands, adjoint, planeSums, columnParts, inner)
   for (let end = chunks; end > 0; end -= window) {
     const firstChunk = Math.max(0, end - window)
     const count = end - firstChunk
@@ -93,8 +128,7 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
       bindings,
       integers: {
         ...strideFields(bindings),
-        L,
-        channels: D,
+        ...walkFields(sizes),
         groups: G,
         B_groups: groupsOf(B),
         C_groups: groupsOf(C),
@@ -108,7 +142,13 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, operan
       workgroups: [G * groupBlocks, count, batch],
     })
     const stepsHere = Math.min(L, end * chunk) - firstChunk * chunk
-    const walk = { first: firstChunk * chunk, steps: stepsHere, L, reverse, path }
+    const walk = {
+      first: firstChunk * chunk,
+      steps: stepsHere,
+      L,
+      reverse: flags.reverse,
+      path: flags.byStep ? null : operands.path,
+    }
     if (!fixedB) sumColumnParts(launcher, columnParts, operands.gradB, 0, walk)
     if (!fixedC) sumColumnParts(launcher, columnParts, operands.gradC, N, walk)
   }
@@ -154,11 +194,11 @@ function windowBindings(
 }
 
 /** dy, the gradient of the scan's output before the gate; 0 in an invocation without a channel. */
-function outputGradText(bindings: Record<string, Binding>, masked: boolean): string {
+function outputGradText(flags: WalkFlags, bindings: Record<string, Binding>, masked: boolean): string {
   const own = (value: string) => (masked ? `select(0.0, ${value}, valid)` : value)
-  const gate = bindings.z ? 'let gate = z_get(b * args.z_s0 + p * args.z_s1 + d);' : ''
+  const gate = bindings.z ? `let gate = ${sequenceText(flags, 'z')};` : ''
   return `
-    let go = g_get(b * args.g_s0 + p * args.g_s1 + d); ${gate}
+    let go = ${sequenceText(flags, 'g')}; ${gate}
     let dy = ${own(bindings.z ? 'go * silu(gate)' : 'go')};
     ${bindings.gs ? 'let gs_0 = b * args.gs_s0 + p * args.gs_s1 + d * args.gs_s2;' : ''}`
 }
@@ -186,13 +226,22 @@ function windowText(
       let Bn = ${B(n)};
       let after = decayed + dx * Bn;
       let Cn = ${C(n)};
-      y += Cn * after;
       let gn = ${of('g')} + Cn * dy${bindings.gs ? ` + select(0.0, gs_get(gs_0 + ${n}), valid)` : ''};
-      dx_grad += gn * Bn;
-      dt_grad += gn * decayed * ${of('A')};
-      ${of('dA')} += gn * decayed * dt;
-      ${fixedB ? `${of('dB')} += gn * dx;` : ''} ${fixedC ? `${of('dC')} += dy * after;` : ''}
-      ${fixedB && fixedC ? '' : `tile[(${slotOf}) * ${invocations + 1}u + lane] = gn * dx; tile[(${slotOf} + ${block}u) * ${invocations + 1}u + lane] = dy * after;`}
+      ${
+        flags.window
+          ? `let r = inner_get(inner_0 + (${n} + ${N}u) * args.inner_s2);
+      let local = select(0.0, inner_get(inner_0 + (${n} + ${2 * N}u) * args.inner_s2), valid);
+      let seen = after + r;
+      let gx = gn + local;
+      let ga = gn * decayed + (Cn * dy + local) * r;`
+          : 'let seen = after; let gx = gn; let ga = gn * decayed;'
+      }
+      y += Cn * seen;
+      dx_grad += gx * Bn;
+      dt_grad += ga * ${of('A')};
+      ${of('dA')} += ga * dt;
+      ${fixedB ? `${of('dB')} += gx * dx;` : ''} ${fixedC ? `${of('dC')} += dy * seen;` : ''}
+      ${fixedB && fixedC ? '' : `tile[(${slotOf}) * ${invocations + 1}u + lane] = gx * dx; tile[(${slotOf} + ${block}u) * ${invocations + 1}u + lane] = dy * seen;`}
       ${of('g')} = ${flags.resets ? 'select(gn * a, 0.0, isReset)' : 'gn * a'};`
   // Each half of the workgroup sums one row of its ${partWidth} channels an invocation.
   const reduceTile = (blockIndex: string) => `
@@ -253,7 +302,7 @@ var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1
       ${positionText(flags)}
       ${stepSizeText(flags)}
       ${flags.resets ? `if (isReset) { ${each((_, of) => `${of('h')} = 0.0;`)} }` : ''}
-      let dx = dt * u_get(b * args.u_s0 + p * args.u_s1 + d);
+      let dx = dt * ${sequenceText(flags, 'u')};
       let inner_0 = inner_base + (s - first) * args.inner_s1;
       ${loadB}
       ${each(
@@ -261,6 +310,7 @@ var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1
       ${of('h')} = exp2(dt * ${of('A')}) * ${of('h')} + dx * ${B(n)};`,
       )}
     }
+    ${flags.window ? localText(N, flags, bindings, each) : ''}
   }
   var dD = 0.0;
   var dBias = 0.0;
@@ -268,8 +318,8 @@ var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1
     let s = back - 1u;
     ${positionText(flags)}
     ${stepSizeText(flags)}
-    ${outputGradText(bindings, true)}
-    let x = u_get(b * args.u_s0 + p * args.u_s1 + d);
+    ${outputGradText(flags, bindings, true)}
+    let x = ${sequenceText(flags, 'u')};
     let dx = dt * x;
     let inner_0 = inner_base + (s - first) * args.inner_s1;
     var y = ${bindings.D ? 'skip * x' : '0.0'};
@@ -283,7 +333,7 @@ var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1
     dD += dy * x;
     if (valid) {
       gradU_set(b * args.gradU_s0 + p * args.gradU_s1 + d, dx_grad * dt${bindings.D ? ' + skip * dy' : ''});
-      gradDelta_set(b * args.gradDelta_s0 + p * args.gradDelta_s1 + d, gradStep);
+      gradDelta_set(b * args.gradDelta_s0 + row * args.gradDelta_s1 + d, gradStep);
       ${bindings.gradZ ? 'gradZ_set(b * args.gradZ_s0 + p * args.gradZ_s1 + d, go * y * siluGrad(gate));' : ''}
     }
   }
@@ -297,17 +347,46 @@ var<workgroup> tile: array<f32, ${fixedB && fixedC ? 1 : rows * (invocations + 1
 }`
 }
 
+/** What the local recurrence of each step of a chunk adds to its state, and the adjoint of that recurrence, kept beside the states. */
+function localText(N: number, flags: WalkFlags, bindings: Record<string, Binding>, each: StateLoop['each']): string {
+  const w = flags.window
+  const at = (name: 'B' | 'C', n: string) => `${name}_get(${mapBase(name, bindings[name].operand, 'row')} + ${n})`
+  const walk = (index: string) => `let s = ${index};
+        ${positionText(flags)}
+        ${stepSizeText(flags)}
+        let inner_0 = inner_base + (s - first) * args.inner_s1;`
+  return `for (var s0 = first; s0 < last; s0 += ${w}u) {
+      let end = min(s0 + ${w}u, last);
+      ${each(
+        (n, of) => `var next = 0.0;
+      for (var back = end; back > s0; back--) {
+        ${walk('back - 1u')}
+        let r = exp2(dt * ${of('A')}) * next;
+        inner_set(inner_0 + (${n} + ${N}u) * args.inner_s2, r);
+        next = r + dt * ${sequenceText(flags, 'u')} * ${at('B', n)};
+      }
+      var local = 0.0;
+      for (var forth = s0; forth < end; forth++) {
+        ${walk('forth')}
+        ${outputGradText(flags, bindings, false)}
+        inner_set(inner_0 + (${n} + ${2 * N}u) * args.inner_s2, local);
+        local = exp2(dt * ${of('A')}) * (${at('C', n)} * dy + local);
+      }`,
+      )}
+    }`
+}
+
 /** The adjoint that enters each chunk from the right, for all chunks. */
 function adjointsOfChunks(
   launcher: Launcher,
   operands: Operands,
   flags: WalkFlags,
+  sizes: WalkSizes,
   adjoint: Operand,
   steps: number,
 ): void {
   const { delta, A, C, z, deltaBias, resets, path, gradOut, gradStates, gradFinalState, gradInitialState } = operands
   const [batch, chunks, N, D] = adjoint.shape
-  const L = delta.shape[1]
   const ends = launcher.scratch('float32', [batch, chunks, N + 2, D])
   const bindings = present({
     delta: read(delta),
@@ -326,7 +405,7 @@ function adjointsOfChunks(
   dispatchLayers(launcher, {
     label: `scanGrad.local.${N}.${flagKey(flags)}.${layoutKey(bindings)}`,
     bindings,
-    integers: { ...strideFields(bindings), L, channels: D, C_groups: groupsOf(C), steps },
+    integers: { ...strideFields(bindings), ...walkFields(sizes), C_groups: groupsOf(C), steps },
     code: () => {
       const [loadC, Cn] = projectionText('C', bindings.C, N, unrolled)
       return `${logistic}
@@ -340,7 +419,7 @@ ${scanHead(invocations)}
     let s = back - 1u;
     ${positionText(flags)}
     ${stepSizeText(flags)}
-    ${outputGradText(bindings, false)}
+    ${outputGradText(flags, bindings, false)}
     span += dt;
     ${loadC}
     ${each(

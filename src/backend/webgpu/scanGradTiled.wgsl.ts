@@ -3,10 +3,10 @@
 // each tile; then tiles go from last to first: forward over half a tile, whose states stay in registers, and back with the
 // adjoint. With few channels the sequence is cut into segments, whose adjoints a local walk and a carry find first.
 // Sums over channels (B, C) and over batch and time (A, D, bias) are taken in two stages, in fixed order.
+import type { OperandsOf } from '../kernels.js'
 import {
   ceilDiv,
   dispatchLayers,
-  type Encoder,
   type Launcher,
   present,
   range,
@@ -22,7 +22,7 @@ import { carry, layoutKey } from './scan.wgsl.js'
 import { adjointText, four, loadA, stepSize, T, tileLoads } from './scanAdjointTiled.wgsl.js'
 import { moveStates, transposedStates } from './scanGrad.wgsl.js'
 import { sumChannelParts, sumPlanes } from './scanSums.wgsl.js'
-import { flagKey, groupsOf, projection, type WalkFlags } from './scanText.js'
+import { flagKey, groupsOf, projection, type WalkFlags, type WalkSizes, walkFields } from './scanText.js'
 import {
   channelMasks,
   elementStep,
@@ -30,7 +30,7 @@ import {
   isTileable,
   lanes,
   mapLoads,
-  positionOf,
+  placesText,
   scatterSums,
   segmentsOf,
   stateMasks,
@@ -45,9 +45,6 @@ const held = 8
 /** The most tiles of a chunk, whose first states lie in workgroup memory. */
 const mostTiles = 8
 
-type Operands = Parameters<Encoder<'selectiveScanGrad'>>[1]
-type Numbers = Parameters<Encoder<'selectiveScanGrad'>>[2]
-
 /** Workgroup memory of the gradient's kernel, in bytes. */
 function bytesOf({ N, W, Q }: TileShape, tilesOfChunk: number): number {
   const floats = 6 * T * W + subgroups * T * 2 * N + T
@@ -58,19 +55,21 @@ function bytesOf({ N, W, Q }: TileShape, tilesOfChunk: number): number {
 /** Computes the gradients by tiles where that form knows the kind; else returns false and does nothing. */
 export function scanGradByTiles(
   launcher: Launcher,
-  operands: Operands,
-  { softplus, reverse, chunk }: Numbers,
+  operands: OperandsOf<'selectiveScanGrad'>,
+  chunk: number,
+  flags: WalkFlags,
+  sizes: WalkSizes,
 ): boolean {
   const { u, delta, A, B, C, D, z, deltaBias, resets, path, chunkStates, gradOut, gradStates } = operands
-  const [batch, L, channels] = u.shape
+  const { batch, L, channels } = sizes
   const steps = Math.min(chunk, ceilDiv(L, T) * T)
-  if (gradStates || steps > mostTiles * T || !isTileable(launcher.traits, operands, chunk, T)) return false
+  if (gradStates || steps > mostTiles * T || !isTileable(launcher.traits, operands, flags, sizes, chunk, T))
+    return false
   const shape = tileShape(A.shape[1], T)
   if (bytesOf(shape, steps / T) > launcher.traits.workgroupBytes) return false
   const { N, W } = shape
   const segments = segmentsOf(launcher.traits, batch, channels, L, steps, shape)
   const parallel = segments.count > 1
-  const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
   const blocks = ceilDiv(channels, W)
   // One buffer for all scratch, since bindings are few.
   const extents = [
@@ -101,8 +100,7 @@ export function scanGradByTiles(
       bindings,
       integers: {
         ...strideFields(bindings),
-        L,
-        channels,
+        ...walkFields(sizes),
         B_groups: groupsOf(B),
         C_groups: groupsOf(C),
         steps: segments.steps,
@@ -134,7 +132,7 @@ export function scanGradByTiles(
     parts: write(parts),
   })
   run('tiled', bindings, () => gradientText(launcher, shape, flags, bindings, steps / T))
-  sumChannelParts(launcher, parts, operands.gradB, operands.gradC, reverse, path)
+  sumChannelParts(launcher, parts, operands.gradB, operands.gradC, flags.reverse, flags.byStep ? null : path)
   const { gradA, gradD, gradDeltaBias } = operands
   sumPlanes(launcher, planes, 0, gradA)
   if (gradD) sumPlanes(launcher, planes, N, gradD)
@@ -151,7 +149,7 @@ function gradientText(
 ): string {
   const { W, E, N } = shape
   const maps = mapLoads(shape, flags, ['B', 'C'], 'last')
-  const names = ['u', 'delta', 'g', ...(bindings.z ? ['z'] : [])]
+  const names = (['u', 'delta', 'g', 'z'] as const).filter((name) => name !== 'z' || bindings.z)
   const loads = tileLoads(shape, flags, names, maps)
   const elements = range(E)
   const step = (e: number) => elementStep(shape, e)
@@ -346,10 +344,10 @@ ${tileHead(shape)}
         let gradStep = (tile_d[${own(e)}] * ${Math.LN2} + grad_x * u) * slope${e};
         sumD += dy * u;
         if (s < last && stores) {
-          let p = ${positionOf(flags, 's')};
+          ${placesText(flags, 's')}
           sumBias += gradStep;
           gradU_set(b * args.gradU_s0 + p * args.gradU_s1 + od, grad_x * tile_dt[${own(e)}]${bindings.D ? ' + skip * dy' : ''});
-          gradDelta_set(b * args.gradDelta_s0 + p * args.gradDelta_s1 + od, gradStep);
+          gradDelta_set(b * args.gradDelta_s0 + row * args.gradDelta_s1 + od, gradStep);
           ${bindings.gradZ ? `gradZ_set(b * args.gradZ_s0 + p * args.gradZ_s1 + od, gate${e} * (tile_y[${own(e)}]${bindings.D ? ' + skip * u' : ''}));` : ''}
         } }`,
         )

@@ -8,8 +8,18 @@ export interface Walk {
   readonly steps: number
   readonly L: number
   readonly reverse: number
+  /** Where steps lie, if not in their own order; with two axes, one row for each direction. */
   readonly path?: Operand | null
 }
+
+/** The position of `step` for group `g` of `count`. */
+const positionOf = (path: Operand | null | undefined, count: string) => {
+  if (!path) return 'step'
+  return path.shape.length === 2
+    ? `u32(path_get(g * args.directions / ${count} * args.path_s0 + step))`
+    : 'u32(path_get(step))'
+}
+const directionsOf = (path: Operand | null | undefined) => (path?.shape.length === 2 ? path.shape[0] : 1)
 
 const invocations = 64
 
@@ -20,7 +30,7 @@ export function sumColumnParts(launcher: Launcher, parts: Operand, target: Opera
   const bindings = present({ parts: read(parts), path: walk.path && read(walk.path), out: write(target) })
   const total = batch * walk.steps * G * N
   launcher.dispatch({
-    label: `scanGrad.columns.${walk.reverse}.${Object.keys(bindings).join()}`,
+    label: `scanGrad.columns.${walk.reverse}.${directionsOf(walk.path) > 1}.${Object.keys(bindings).join()}`,
     bindings,
     integers: {
       ...strideFields(bindings),
@@ -32,6 +42,7 @@ export function sumColumnParts(launcher: Launcher, parts: Operand, target: Opera
       count: (fineGroups / G) * count,
       offset,
       total,
+      directions: directionsOf(walk.path),
     },
     code: () => `${linearEntry(invocations)}
   let item = group * ${invocations}u + lane;
@@ -45,7 +56,7 @@ export function sumColumnParts(launcher: Launcher, parts: Operand, target: Opera
   for (var i = 0u; i < args.count; i++) { total += parts_get(parts_0 + i * args.parts_s3); }
   let s = args.first + local;
   let step = ${walk.reverse ? 'args.L - 1u - s' : 's'};
-  let p = ${walk.path ? 'u32(path_get(step))' : 'step'};
+  let p = ${positionOf(walk.path, 'args.G')};
   out_set(b * args.out_s0 + p * args.out_s1 + g * args.out_s2 + n, total);
 }`,
     workgroups: linearGrid(ceilDiv(total, invocations)),
@@ -67,9 +78,19 @@ export function sumChannelParts(
   const groups = Math.max(groupsB, groupsC)
   const total = batch * L * groups * both
   launcher.dispatch({
-    label: `scanGrad.channels.${reverse}.${groups > 1}.${Object.keys(bindings).join()}`,
+    label: `scanGrad.channels.${reverse}.${groups > 1}.${directionsOf(path) > 1}.${Object.keys(bindings).join()}`,
     bindings,
-    integers: { ...strideFields(bindings), L, N: both / 2, blocks, groups, groupsB, groupsC, total },
+    integers: {
+      ...strideFields(bindings),
+      L,
+      N: both / 2,
+      blocks,
+      groups,
+      groupsB,
+      groupsC,
+      total,
+      directions: directionsOf(path),
+    },
     code: () => `${linearEntry(invocations)}
   let item = group * ${invocations}u + lane;
   if (item >= args.total) { return; }
@@ -91,7 +112,7 @@ export function sumChannelParts(
   for (; i < span; i++) { totals.x += parts_get(parts_0 + i * args.parts_s2); }
   let sum = (totals.x + totals.y) + (totals.z + totals.w);
   let step = ${reverse ? 'args.L - 1u - s' : 's'};
-  let p = ${path ? 'u32(path_get(step))' : 'step'};
+  let p = ${positionOf(path, 'count')};
   if (forC) { C_set(b * args.C_s0 + p * args.C_s1 + g * args.C_s2 + m - args.N, sum); }
   else { B_set(b * args.B_s0 + p * args.B_s1 + g * args.B_s2 + m, sum); }
 }`,

@@ -3,7 +3,7 @@
 // before is walked; sums over states and channels go by exchanges within subgroups of 32.
 import type { Operand } from '../types.js'
 import { type DeviceTraits, range } from './launcher.js'
-import { groupsOf, isFixed, type WalkFlags } from './scanText.js'
+import { channelText, groupsOf, isFixed, placeText, rowText, type WalkFlags, type WalkSizes } from './scanText.js'
 
 export const lanes = 128
 /** Invocations that exchange values. */
@@ -30,19 +30,17 @@ export function tileShape(N: number, T: number): TileShape {
 /** Is the scan of a kind that the tiled forms know? Borders must fall on the starts of tiles. */
 export function isTileable(
   { exchange }: DeviceTraits,
-  { u, A, B, C }: { readonly u: Operand; readonly A: Operand; readonly B: Operand; readonly C: Operand },
+  { B, C }: { readonly B: Operand; readonly C: Operand },
+  { window }: WalkFlags,
+  { L, channels, directions, own, N }: WalkSizes,
   chunk: number,
   T: number,
 ): boolean {
-  const [, L, D] = u.shape
-  const N = A.shape[1]
-  if (exchange === 'none' || ![4, 8, 16].includes(N) || L < T) return false
+  if (exchange === 'none' || ![4, 8, 16].includes(N) || L < T || window) return false
   const { W } = tileShape(N, T)
-  const maps = [B, C].every((map) => {
-    const groups = groupsOf(map)
-    return !isFixed(map) && (groups === 1 || (D % groups === 0 && (D / groups) % W === 0))
-  })
-  return maps && (chunk % T === 0 || chunk >= L)
+  const whole = (groups: number) => groups === 1 || (channels % groups === 0 && (channels / groups) % W === 0)
+  const maps = [B, C].every((map) => !isFixed(map) && whole(groupsOf(map)))
+  return maps && (directions === 1 || own % W === 0) && (chunk % T === 0 || chunk >= L)
 }
 
 /** Parts of the sequence that are walked at once, so that the device is full: their number, and their steps in whole chunks. */
@@ -123,10 +121,19 @@ export const tileHead = ({ Q, W }: TileShape, name = 'main') => `
   let od = min(wid.x * ${W}u + own, args.channels - 1u);
   let stores = wid.x * ${W}u + own < args.channels;`
 
-/** The position of step `s` as the expression that `positionText` would name p. */
-export const positionOf = ({ reverse, path }: WalkFlags, s: string) => {
-  const step = reverse ? `(args.L - 1u - ${s})` : s
-  return path ? `u32(path_get(${step}))` : step
+/** Positions and rows of a step, the channels of a workgroup being of one direction. */
+export const positionOf = (flags: WalkFlags, s: string) => placeText(flags, s, 'od')
+export const rowOf = (flags: WalkFlags, s: string) => rowText(flags, s, 'od')
+
+/** `<name>_get` of channel od at `p`, or of delta at `row`. */
+export type ElementName = 'u' | 'delta' | 'z' | 'g'
+export const elementText = (flags: WalkFlags, name: ElementName) =>
+  `${name}_get(b * args.${name}_s0 + ${name === 'delta' ? 'row' : 'p'} * args.${name}_s1 + ${channelText(flags, name, 'od')})`
+
+/** `p` and, where it differs, `row` of step `s`. */
+export const placesText = (flags: WalkFlags, s: string) => {
+  const step = `let step = ${s};`
+  return `${step} let p = ${positionOf(flags, 'step')}; let row = ${flags.byStep ? rowOf(flags, 'step') : 'p'};`
 }
 
 /** Step of the tile that element e of an invocation belongs to. */
@@ -146,8 +153,8 @@ export function mapLoads({ T, Q, W }: TileShape, flags: WalkFlags, names: readon
       loads
         .map(
           ({ name, i }) => `{ let slot = min(lane + ${i * lanes}u, ${fours - 1}u);
-      let p = ${positionOf(flags, `min(${s0} + slot / ${Q}u, ${limit} - 1u)`)};
-      next_${name}${i} = ${name}_get4(b * args.${name}_s0 + p * args.${name}_s1
+      let row = ${rowOf(flags, `min(${s0} + slot / ${Q}u, ${limit} - 1u)`)};
+      next_${name}${i} = ${name}_get4(b * args.${name}_s0 + row * args.${name}_s1
         + wid.x * ${W}u * args.${name}_groups / args.channels * args.${name}_s2 + slot % ${Q}u * 4u); }`,
         )
         .join('\n    '),

@@ -1,27 +1,20 @@
 // The selective scan by tiles: the common kinds (N of 4, 8 or 16, B and C per token) on devices with subgroups. With few
 // channels the sequence is cut into segments: every segment's end state from a zero start, a carry over the segments, and
 // then all segments at once from their true starts.
+import type { OperandsOf } from '../kernels.js'
 import type { Operand } from '../types.js'
-import {
-  ceilDiv,
-  dispatchLayers,
-  type Encoder,
-  type Launcher,
-  present,
-  range,
-  read,
-  strideFields,
-  write,
-} from './launcher.js'
+import { ceilDiv, dispatchLayers, type Launcher, present, range, read, strideFields, write } from './launcher.js'
 import { logistic } from './math.wgsl.js'
 import type { Binding } from './program.js'
 import { carry, layoutKey } from './scan.wgsl.js'
-import { flagKey, groupsOf, log2e, projection, type WalkFlags } from './scanText.js'
+import { flagKey, groupsOf, log2e, projection, type WalkFlags, type WalkSizes, walkFields } from './scanText.js'
 import {
   elementStep,
+  elementText,
   exchangeText,
   isTileable,
   mapLoads,
+  placesText,
   positionOf,
   scatterSums,
   segmentsOf,
@@ -36,19 +29,21 @@ const T = 16
 /** Steps between borders where the caller keeps no chunk states. */
 const ownChunk = 64
 
-type Operands = Parameters<Encoder<'selectiveScan'>>[1]
-type Numbers = Parameters<Encoder<'selectiveScan'>>[2]
-
 /** Scans by tiles where that form knows the kind; else returns false and does nothing. */
-export function scanByTiles(launcher: Launcher, operands: Operands, { softplus, reverse, chunk }: Numbers): boolean {
+export function scanByTiles(
+  launcher: Launcher,
+  operands: OperandsOf<'selectiveScan'>,
+  chunk: number,
+  flags: WalkFlags,
+  sizes: WalkSizes,
+): boolean {
   const { u, delta, A, B, C, D, z, deltaBias, initialState, resets, path, out, finalState, states, chunkStates } =
     operands
   const borderSteps = chunkStates ? chunk : ownChunk
-  if (states || !isTileable(launcher.traits, operands, borderSteps, T)) return false
-  const [batch, L, channels] = u.shape
-  const shape = tileShape(A.shape[1], T)
+  if (states || !isTileable(launcher.traits, operands, flags, sizes, borderSteps, T)) return false
+  const { batch, L, channels, N } = sizes
+  const shape = tileShape(N, T)
   const segments = segmentsOf(launcher.traits, batch, channels, L, borderSteps, shape)
-  const flags: WalkFlags = { softplus, reverse, path: !!path, resets: !!resets, deltaBias: !!deltaBias }
   const parallel = segments.count > 1
   const walk = {
     u: read(u),
@@ -65,8 +60,7 @@ export function scanByTiles(launcher: Launcher, operands: Operands, { softplus, 
       bindings,
       integers: {
         ...strideFields(bindings),
-        L,
-        channels,
+        ...walkFields(sizes),
         B_groups: groupsOf(B),
         C_groups: groupsOf(C),
         steps: segments.steps,
@@ -113,12 +107,11 @@ function scanText(
   const maps = mapLoads(shape, flags, outputs ? ['B', 'C'] : ['B'], 'last')
   const elements = range(E)
   const step = (e: number) => elementStep(shape, e)
-  const at = (name: string) => `b * args.${name}_s0 + p * args.${name}_s1 + od`
-  const sequences = ['u', 'delta', ...(bindings.z && outputs ? ['z'] : [])]
+  const sequences = (['u', 'delta', 'z'] as const).filter((name) => name !== 'z' || (bindings.z && outputs))
   const fetch = (s0: string) => `${elements
     .map(
-      (e) => `{ let p = ${positionOf(flags, `min(${s0} + ${step(e)}, last - 1u)`)};
-      ${sequences.map((name) => `next_${name}${e} = ${name}_get(${at(name)});`).join(' ')} }`,
+      (e) => `{ ${placesText(flags, `min(${s0} + ${step(e)}, last - 1u)`)}
+      ${sequences.map((name) => `next_${name}${e} = ${elementText(flags, name)};`).join(' ')} }`,
     )
     .join('\n    ')}
     ${flags.resets ? `{ let p = ${positionOf(flags, `min(${s0} + lane % ${T}u, last - 1u)`)}; next_reset = u32(resets_get(b * args.resets_s0 + p)); }` : ''}
@@ -204,7 +197,7 @@ ${tileHead(shape)}
               (e) => `{ let s = s0 + ${step(e)};
       var y = tile_y[${step(e)} * ${W}u + own]${bindings.D ? ` + skip * u${e}` : ''};
       ${bindings.z ? `y *= silu(z${e});` : ''}
-      if (s < last && stores) { let p = ${positionOf(flags, 's')}; out_set(${at('out')}, y); } }`,
+      if (s < last && stores) { let p = ${positionOf(flags, 's')}; out_set(b * args.out_s0 + p * args.out_s1 + od, y); } }`,
             )
             .join('\n    ')
         : ''
