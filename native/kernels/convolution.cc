@@ -1,176 +1,217 @@
-// Convolution over three axes, channels last, and its gradients. A lane is an output channel of the sum at hand.
-// Letters: n output channel, c input channel of a group, k tap.
+// Convolution over three axes, channels last, and the gradient at its input, as matrix products whose left operand is
+// read where it lies: a row of the register tile is a position, its values along k are runs of the image. A block of
+// positions is copied with zeros around it first where padding or storage asks for it. Every element sums over k in the
+// same order (blocks of KC, then one step at a time), whatever the threads.
 #include "../kernels.h"
-#include "../vec.h"
+#include "convolution_frames.h"
+#include "transpose.h"
 
 namespace MK_ISA {
 
 namespace {
 
-struct Axis {
-  i64 stride, dilation, padding, taps;
+/// Most k steps between two additions to the result: a panel of weights (KC x NR) stays in the second-level cache.
+constexpr i64 KC = 512;
+/// Everything about a pass that its tasks share.
+struct Product {
+  Pass pass;
+  View from, to, bias;
+  i64 groups, inner, lanes;
+  /// (group, panel, k, NR) floats.
+  const float* weight;
+  /// k steps in all, and between additions.
+  i64 K, depth;
+  i64 panels;
 };
 
-struct Geometry {
-  Axis axis[3];
-  i64 groups, taps, in, out;
-};
-
-/// Weight (Cout, Cin/groups, KT, KH, KW); `in` and `out` are channels of a group.
-Geometry geometryOf(const Args& args, const View& weight) {
-  Geometry g;
-  g.taps = 1;
-  for (int a = 0; a < 3; a++) {
-    g.axis[a] = {(i64)args.number[a], (i64)args.number[3 + a], (i64)args.number[6 + a], weight.dim[2 + a]};
-    g.taps *= weight.dim[2 + a];
+/// Fills panels with the weight of a pass, k being (tap, inner); lanes are output channels, or where `byInput` input
+/// channels. Squares are transposed in registers.
+float* packWeight(const Args& args, const Geometry& g, const Pass& pass, const float* weight, bool byInput) {
+  const i64 inner = byInput ? g.out : g.in, lanes = byInput ? g.in : g.out;
+  const i64 panels = ceilDiv(lanes, NR), K = pass.taps() * inner;
+  float* const to = args.shared<float>(1, g.groups * panels * NR * K + W);
+  // Where a tap stands among those of the pass, or -1.
+  i64* const place = args.shared<i64>(2, g.taps);
+  for (i64 k = 0; k < g.taps; k++) place[k] = -1;
+  const Line* const l = pass.line;
+  for (i64 i = 0; i < pass.taps(); i++) {
+    const i64 t = l[0].firstTap + i / l[2].taps / l[1].taps * l[0].tapSkip;
+    const i64 h = l[1].firstTap + i / l[2].taps % l[1].taps * l[1].tapSkip;
+    const i64 w = l[2].firstTap + i % l[2].taps * l[2].tapSkip;
+    place[(t * g.axis[1].taps + h) * g.axis[2].taps + w] = i;
   }
-  g.groups = (i64)args.number[9];
-  g.in = weight.dim[1];
-  g.out = weight.dim[0] / g.groups;
-  return g;
-}
-
-struct Position {
-  i64 at[3];
-};
-
-Position unravel(i64 i, i64 n1, i64 n2) { return {{i / n2 / n1, i / n2 % n1, i % n2}}; }
-
-i64 offsetOf(const View& v, i64 b, const Position& p) {
-  return b * v.stride[0] + p.at[0] * v.stride[1] + p.at[1] * v.stride[2] + p.at[2] * v.stride[3];
-}
-
-/// The input position that tap k of output o sees; false if it lies outside.
-bool seen(const Geometry& g, const View& input, const Position& o, const Position& k, Position& i) {
-  for (int a = 0; a < 3; a++) {
-    i.at[a] = o.at[a] * g.axis[a].stride - g.axis[a].padding + k.at[a] * g.axis[a].dilation;
-    if (i.at[a] < 0 || i.at[a] >= input.dim[1 + a]) return false;
-  }
-  return true;
-}
-
-/// The output position whose tap k sees input i; false if there is none.
-bool seenFrom(const Geometry& g, const View& out, const Position& i, const Position& k, Position& o) {
-  for (int a = 0; a < 3; a++) {
-    const i64 shifted = i.at[a] + g.axis[a].padding - k.at[a] * g.axis[a].dilation;
-    if (shifted < 0 || shifted % g.axis[a].stride != 0) return false;
-    o.at[a] = shifted / g.axis[a].stride;
-    if (o.at[a] >= out.dim[1 + a]) return false;
-  }
-  return true;
-}
-
-i64 roundUp(i64 n) { return (n + W - 1) / W * W; }
-
-/// The weight as floats (group, tap, inner, lanes): lanes are output channels, or input channels where `byInput`.
-float* packed(const Args& args, const Geometry& g, const View& weight, bool byInput) {
-  const i64 inner = byInput ? g.out : g.in, lanes = byInput ? g.in : g.out, row = roundUp(lanes);
-  float* const to = args.shared<float>(0, g.groups * g.taps * inner * row);
-  args.ranges(g.groups * g.taps, 1, [&](i64 begin, i64 end, i32) {
+  // A source is W lines of which each is a lane: all (c, tap) of an output channel, or all taps of an input channel.
+  const i64 sources = byInput ? inner : 1, depth = byInput ? g.taps : g.in * g.taps;
+  const i64 step = byInput ? g.taps : g.in * g.taps, vectors = panels * NV;
+  args.ranges(g.groups * vectors * sources, byInput ? 16 : 1, [&](i64 begin, i64 end, i32) {
     for (i64 i = begin; i < end; i++) {
-      const i64 group = i / g.taps;
-      const Position k = unravel(i % g.taps, g.axis[1].taps, g.axis[2].taps);
-      const i64 tap = k.at[0] * weight.stride[2] + k.at[1] * weight.stride[3] + k.at[2] * weight.stride[4];
-      for (i64 x = 0; x < inner; x++)
-        for (i64 y = 0; y < row; y++) {
-          const i64 n = byInput ? x : y, c = byInput ? y : x;
-          to[(i * inner + x) * row + y] =
-              y < lanes ? elementAt(weight, (group * g.out + n) * weight.stride[0] + c * weight.stride[1] + tap) : 0;
+      const i64 source = i % sources, v = i / sources % vectors, group = i / sources / vectors;
+      float* const panel = to + ((group * panels + v / NV) * K) * NR + v % NV * W;
+      const i64 count = most<i64>(0, least<i64>(W, lanes - v * W));
+      const float* const first = weight + group * g.out * g.in * g.taps + source * g.in * g.taps + v * W * step;
+      for (i64 at = 0; at < depth; at += W) {
+        vf square[W];
+        const i64 n = least<i64>(W, depth - at);
+        for (int r = 0; r < W; r++) square[r] = r < count ? loadUpTo<F32>(first + r * step + at, n) : vf{};
+        transpose(square);
+        for (i64 r = 0; r < n; r++) {
+          const i64 k = place[(at + r) % g.taps];
+          if (k >= 0) store(panel + (k * inner + (byInput ? source : (at + r) / g.taps)) * NR, square[r]);
         }
+      }
     }
   });
   return to;
 }
 
-/// to[b, p, channels] = bias + sum over the taps that `meet` finds of from[b, q, :] times the packed weight.
-template <class Meet>
-void gather(const Args& args, const Geometry& g, const View& from, const View& to, const View& bias, const float* weight,
-            i64 inner, i64 lanes, Meet&& meet) {
-  const i64 n1 = to.dim[2], n2 = to.dim[3], positions = to.dim[1] * n1 * n2, row = roundUp(lanes);
-  args.ranges(to.dim[0] * positions, 16, [&](i64 begin, i64 end, i32) {
-    for (i64 i = begin; i < end; i++) {
-      const i64 b = i / positions;
-      const Position p = unravel(i % positions, n1, n2);
-      for (i64 group = 0; group < g.groups; group++)
-        for (i64 y = 0; y < lanes; y += W) {
-          const i64 n = least<i64>(W, lanes - y), channel = group * lanes + y;
-          vf sum = bias ? loadAny(bias, channel, n) : vf{};
-          for (i64 k = 0; k < g.taps; k++) {
-            Position q;
-            if (!meet(p, unravel(k, g.axis[1].taps, g.axis[2].taps), q)) continue;
-            const i64 at = offsetOf(from, b, q) + group * inner;
-            const float* const w = weight + (group * g.taps + k) * inner * row + y;
-            for (i64 x = 0; x < inner; x++) sum = fma(splat(elementAt(from, at + x)), load(w + x * row), sum);
-          }
-          storeAny(to, offsetOf(to, b, p) + channel, sum, n);
-        }
+/// acc (MR x N vectors) = rows of the image, from a on, times a panel.
+template <int N>
+inline void tile(const float* const (&a)[MR], const Stretch* run, const Stretch* end, const float* b, vf (&acc)[MR][NV]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < N; v++) acc[i][v] = vf{};
+  for (; run < end; run++) {
+    const i64 offset = run->offset, length = run->length;
+    for (i64 k = offset; k < offset + length; k++, b += NR) {
+      vf x[N];
+#pragma GCC unroll 4
+      for (int v = 0; v < N; v++) x[v] = load(b + v * W);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; i++) {
+        const vf y = splat(a[i][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < N; v++) acc[i][v] = fma(y, x[v], acc[i][v]);
+      }
     }
+  }
+}
+
+/// Panels [first, last) (counted over groups) of a block.
+void multiply(const Args& args, const Product& p, const Block& block, i64 first, i64 last, i32 thread) {
+  const Frame frame = frameOf(args, p.pass, p.from, block, thread);
+  const View& to = p.to;
+  const Line *const h = &p.pass.line[1], *const w = &p.pass.line[2];
+  const i64 positions = block.images * block.rows * block.columns;
+  i64* const at = args.scratch<i64>(thread, 1, 2 * roundUp(positions, MR));
+  i64* const target = at + roundUp(positions, MR);
+  const bool half = to.dtype != FLOAT32;
+  const i64 channels = to.dim[4];
+  float* out = half ? args.scratch<float>(thread, 2, positions * channels) : (float*)to.data;
+  const i64 t = p.pass.line[0].toStart + block.t * p.pass.line[0].toStep;
+  const auto offsetOf = [&](i64 b, i64 y, i64 x) {
+    return (block.b + b) * to.stride[0] + t * to.stride[1] + (h->toStart + (block.row + y) * h->toStep) * to.stride[2] +
+           (w->toStart + (block.column + x) * w->toStep) * to.stride[3];
+  };
+  i64 count = 0;
+  for (i64 b = 0; b < block.images; b++)
+    for (i64 y = 0; y < block.rows; y++)
+      for (i64 x = 0; x < block.columns; x++, count++) {
+        at[count] = b * frame.stride[0] + y * h->fromStep * frame.stride[2] + x * w->fromStep * frame.stride[3];
+        target[count] = half ? count * channels : offsetOf(b, y, x);
+      }
+  for (; count % MR; count++) {
+    at[count] = at[count - 1];
+    target[count] = target[count - 1];
+  }
+  const i64 blocks = p.K == 0 ? 1 : ceilDiv(p.K, p.depth);
+  Stretch* const runs = args.scratch<Stretch>(thread, 3, p.pass.taps() + blocks + 1);
+  i64* const firstOf = args.scratch<i64>(thread, 4, blocks + 1);
+  firstOf[0] = 0;
+  firstOf[blocks] = findRuns(p.pass, frame, p.groups, p.inner, p.depth, runs, firstOf);
+  for (i64 k = 0; k < blocks; k++)
+    for (i64 panel = first; panel < last; panel++) {
+      const i64 group = panel / p.panels, lane = panel % p.panels * NR, n = least<i64>(NR, p.lanes - lane);
+      const float* const b = p.weight + (panel * p.K + k * p.depth) * NR;
+      const float* const data = frame.data + group * p.inner;
+      float* const to0 = out + group * p.lanes + lane;
+      vf start[NV] = {};
+      if (k == 0 && p.bias)
+        for (int v = 0; v < NV && v * W < n; v++) start[v] = loadAny(p.bias, group * p.lanes + lane + v * W, n - v * W);
+      for (i64 i = 0; i < positions; i += MR) {
+        const float* a[MR];
+#pragma GCC unroll 16
+        for (int r = 0; r < MR; r++) a[r] = data + at[i + r];
+        vf acc[MR][NV];
+        if (n > W) tile<NV>(a, runs + firstOf[k], runs + firstOf[k + 1], b, acc);
+        else tile<1>(a, runs + firstOf[k], runs + firstOf[k + 1], b, acc);
+        const i64 rows = least<i64>(MR, positions - i);
+        if (n == NR && rows == MR) {
+#pragma GCC unroll 16
+          for (int r = 0; r < MR; r++) {
+            float* const o = to0 + target[i + r];
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) store(o + v * W, acc[r][v] + (k == 0 ? start[v] : load(o + v * W)));
+          }
+          continue;
+        }
+        for (i64 r = 0; r < rows; r++) {
+          float* const o = to0 + target[i + r];
+          for (int v = 0; v < NV && v * W < n; v++)
+            storeUpTo<F32>(o + v * W, acc[r][v] + (k == 0 ? start[v] : loadUpTo<F32>(o + v * W, n - v * W)), n - v * W);
+        }
+      }
+    }
+  if (!half) return;
+  // The channels of these panels, which lie side by side.
+  const auto channelOf = [&](i64 panel) { return panel / p.panels * p.lanes + least(p.lanes, panel % p.panels * NR); };
+  const i64 from = channelOf(first), n = channelOf(last) - from;
+  count = 0;
+  for (i64 b = 0; b < block.images; b++)
+    for (i64 y = 0; y < block.rows; y++)
+      for (i64 x = 0; x < block.columns; x++, count++)
+        unstage(to.data + (offsetOf(b, y, x) + from) * 2, to.dtype, 1, n, out + count * channels + from);
+}
+
+void runPass(const Args& args, const Product& p) {
+  const Blocks blocks = blocksOf(p.pass, p.to.dim[0]);
+  // Few blocks are cut along the panels, so that all threads have work.
+  const i64 panels = p.groups * p.panels, threads = args.runtime->threads;
+  const i64 cuts = threads == 1 ? 1 : least(panels, ceilDiv(4 * threads, blocks.count()));
+  const i64 each = ceilDiv(panels, cuts);
+  args.parallel(blocks.count() * cuts, [&](i64 task, i32 thread) {
+    const i64 first = task % cuts * each;
+    if (first < panels) multiply(args, p, blocks.at(task / cuts), first, least(panels, first + each), thread);
   });
+}
+
+void run(const Args& args, const Geometry& g, const Pass& pass, const View& from, const View& to, const View& bias,
+         const float* weight, bool byInput) {
+  if (pass.empty() || to.dim[0] == 0) return;
+  if (g.in == 1 && g.out == 1)
+    return depthwise(args, pass, from, to, bias, weight, {g.axis[0].taps, g.axis[1].taps, g.axis[2].taps});
+  Product p;
+  p.pass = pass;
+  p.from = from;
+  p.to = to;
+  p.bias = bias;
+  p.groups = g.groups;
+  p.inner = byInput ? g.out : g.in;
+  p.lanes = byInput ? g.in : g.out;
+  p.K = pass.taps() * p.inner;
+  p.depth = p.K == 0 ? 1 : ceilDiv(p.K, ceilDiv(p.K, KC));
+  p.panels = ceilDiv(p.lanes, NR);
+  p.weight = packWeight(args, g, pass, weight, byInput);
+  runPass(args, p);
 }
 
 }  // namespace
 
 void convolution(const Args& args) {
   const View &input = args[0], &weight = args[1], &bias = args[2], &out = args[3];
-  for (int i = 0; i < 4; i++)
-    if (args[i] && args[i].dtype > BFLOAT16) return args.operandError(i);
+  if (!floatsOnly(args)) return;
   const Geometry g = geometryOf(args, weight);
-  gather(args, g, input, out, bias, packed(args, g, weight, false), g.in, g.out,
-         [&](const Position& o, const Position& k, Position& i) { return seen(g, input, o, k, i); });
+  Pass pass;
+  for (int a = 0; a < 3; a++) pass.line[a] = forwardLine(g.axis[a], out.dim[1 + a]);
+  run(args, g, pass, input, out, bias, denseWeight(args, weight, 0), false);
 }
 
 void convolutionGradInput(const Args& args) {
   const View &gradOut = args[0], &weight = args[1], &bias = args[2], &gradIn = args[3];
-  for (int i = 0; i < 4; i++)
-    if (args[i] && args[i].dtype > BFLOAT16) return args.operandError(i);
+  if (!floatsOnly(args)) return;
   const Geometry g = geometryOf(args, weight);
-  gather(args, g, gradOut, gradIn, bias, packed(args, g, weight, true), g.out, g.in,
-         [&](const Position& i, const Position& k, Position& o) { return seenFrom(g, gradOut, i, k, o); });
-}
-
-void convolutionGradWeight(const Args& args) {
-  const View &input = args[0], &gradOut = args[1], &gradWeight = args[2], &gradBias = args[3];
-  for (int i = 0; i < 4; i++)
-    if (args[i] && args[i].dtype > BFLOAT16) return args.operandError(i);
-  const Geometry g = geometryOf(args, gradWeight);
-  const i64 n1 = gradOut.dim[2], n2 = gradOut.dim[3], positions = gradOut.dim[1] * n1 * n2;
-  args.ranges(g.groups * g.taps * g.in, 1, [&](i64 begin, i64 end, i32) {
-    for (i64 i = begin; i < end; i++) {
-      const i64 c = i % g.in, group = i / g.in / g.taps;
-      const Position k = unravel(i / g.in % g.taps, g.axis[1].taps, g.axis[2].taps);
-      for (i64 y = 0; y < g.out; y += W) {
-        const i64 n = least<i64>(W, g.out - y), first = group * g.out + y;
-        vf sum = {};
-        for (i64 b = 0; b < gradOut.dim[0]; b++) {
-          vf part = {};
-          for (i64 p = 0; p < positions; p++) {
-            const Position o = unravel(p, n1, n2);
-            Position q;
-            if (!seen(g, input, o, k, q)) continue;
-            const vf x = splat(elementAt(input, offsetOf(input, b, q) + group * g.in + c));
-            part = fma(x, loadAny(gradOut, offsetOf(gradOut, b, o) + first, n), part);
-          }
-          sum = sum + part;
-        }
-        for (i64 l = 0; l < n; l++)
-          storeAny(gradWeight,
-                   (first + l) * gradWeight.stride[0] + c * gradWeight.stride[1] + k.at[0] * gradWeight.stride[2] +
-                       k.at[1] * gradWeight.stride[3] + k.at[2] * gradWeight.stride[4],
-                   splat(sum[l]), 1);
-      }
-    }
-  });
-  if (!gradBias) return;
-  args.ranges(gradBias.dim[0], W, [&](i64 begin, i64 end, i32) {
-    vf sum = {};
-    for (i64 b = 0; b < gradOut.dim[0]; b++) {
-      vf part = {};
-      for (i64 p = 0; p < positions; p++)
-        part = part + loadAny(gradOut, offsetOf(gradOut, b, unravel(p, n1, n2)) + begin, end - begin);
-      sum = sum + part;
-    }
-    storeAny(gradBias, begin, sum, end - begin);
-  });
+  const float* const dense = denseWeight(args, weight, 0);
+  for (i64 i = 0; i < gradientPasses(g); i++) run(args, g, gradientPass(g, gradIn, i), gradOut, gradIn, bias, dense, true);
 }
 
 }  // namespace MK_ISA

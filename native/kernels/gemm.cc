@@ -5,21 +5,13 @@
 #include "../limits.h"
 #include "gemm.h"
 #include "strided.h"
+#include "tile.h"
 #include "transpose.h"
 
 namespace MK_ISA {
 
 namespace {
 
-// Register tile MR x (NV vectors): as many accumulators as the registers hold beside the operands.
-#if MK_LANES == 16
-constexpr int MR = 12, NV = 2;
-#elif defined(__aarch64__)
-constexpr int MR = 8, NV = 2;
-#else
-constexpr int MR = 6, NV = 2;
-#endif
-constexpr int NR = NV * W;
 /// k steps a panel: a panel of b (KC x NR) is about the first-level cache.
 constexpr i64 KC = 512;
 /// Most rows a task: a block of a (MC x KC) fits the second-level cache.

@@ -211,7 +211,7 @@ export const kernels = {
     },
     numbers: ['silu'],
   },
-  /** Convolution over three axes, channels last (one or two axes: the first extents are 1): out[b,o,n] = bias[n] + sum_{k,c} weight[n,c,k] input[b, o stride - padding + k dilation, first + c], where what lies outside the input is 0 and output channel n of group g = floor(n groups / Cout) sees the Cin/groups channels from first = g Cin/groups on. input (B, T, H, W, Cin), weight (Cout, Cin/groups, KT, KH, KW), bias (Cout), out (B, T', H', W', Cout). `padding` is what lies before the first input; what lies after the last follows from the extents of `out`. */
+  /** Convolution over three axes, channels last (one or two axes: the first extents are 1): out[b,o,n] = bias[n] + sum_{k,c} weight[n,c,k] input[b, o stride - padding + k dilation, first + c], where what lies outside the input is 0 and output channel n of group g = floor(n groups / Cout) sees the Cin/groups channels from first = g Cin/groups on. input (B, T, H, W, Cin), weight (Cout, Cin/groups, KT, KH, KW), bias (Cout), out (B, T', H', W', Cout). `padding` is what lies before the first input; what lies after the last follows from the extents of `out`. NaN times what lies outside is NaN or left out. */
   convolution: {
     operands: { input: 'r', weight: 'r', bias: 'r?', out: 'w' },
     numbers: convolutionNumbers,

@@ -135,9 +135,12 @@ const shapes: readonly (readonly [string, ConvolutionShape])[] = [
   ['float16, 1x1', { ...plain, kernel: [1, 1], padding: undefined, dtype: 'float16' }],
 ]
 
+/** One value of an image becomes NaN, away from its borders: its middle row and column, in the first of the batch. */
 function spoiled(operand: HostOperand): HostOperand {
+  const [, t, h, w] = operand.shape
+  const { strides, offset } = operand
   const values = operand.memory.values.slice()
-  values[Math.floor(values.length / 2)] = Number.NaN
+  values[offset + (t >> 1) * strides[1] + (h >> 1) * strides[2] + (w >> 1) * strides[3]] = Number.NaN
   return { ...operand, memory: { ...operand.memory, values } }
 }
 

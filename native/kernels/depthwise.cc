@@ -1,0 +1,209 @@
+// Depth-wise convolution, channels last: a lane is a channel. A few columns of the result are summed side by side in
+// registers while the taps of a row pass over them; where columns and taps lie side by side, each value is loaded once
+// for all taps that see it.
+#include "depthwise.h"
+
+namespace MK_ISA {
+
+namespace {
+
+/// Rows of the result a task.
+constexpr i64 ROWS = 8;
+
+/// Where lanes lie in channels: the last vector is moved back to the last whole one where there are enough channels.
+struct Lanes {
+  i64 first, count;
+};
+Lanes lanesAt(i64 c, i64 channels) {
+  if (c + W <= channels) return {c, W};
+  if (channels >= W) return {channels - W, W};
+  return {0, channels};
+}
+
+/// Turns weight (C, 1, taps) to (tap of the pass, C).
+const float* turned(const Args& args, const Pass& pass, const float* weight, i64 channels, const i64 (&kernel)[3]) {
+  float* const to = args.shared<float>(1, pass.taps() * channels + W);
+  const Line* const l = pass.line;
+  const i64 taps = kernel[0] * kernel[1] * kernel[2];
+  for (i64 i = 0; i < pass.taps(); i++) {
+    const i64 t = l[0].firstTap + i / l[2].taps / l[1].taps * l[0].tapSkip;
+    const i64 h = l[1].firstTap + i / l[2].taps % l[1].taps * l[1].tapSkip;
+    const i64 w = l[2].firstTap + i % l[2].taps * l[2].tapSkip;
+    const float* const from = weight + (t * kernel[1] + h) * kernel[2] + w;
+    for (i64 c = 0; c < channels; c++) to[i * channels + c] = from[c * taps];
+  }
+  return to;
+}
+
+/// A row of the image that a row of the result sees, and the weights of its taps.
+struct Row {
+  const float* image;
+  const float* weight;
+};
+
+/// What a block of columns reads and writes.
+struct Columns {
+  const Row* rows;
+  i64 rowCount;
+  /// Taps of a row, between which lie `tapStep` columns of the image, as `step` between columns of the result.
+  i64 taps, tapStep, step;
+  /// First column of the image that is seen, and the image's width.
+  i64 begin, width;
+  /// Elements between columns, and between the weights of taps.
+  i64 column, tap;
+  const float* zeros;
+};
+
+/// The values at column x from `row` on, zeros outside.
+template <bool EDGE>
+inline const float* seen(const Columns& s, const float* row, i64 x) {
+  if (EDGE && (x < 0 || x >= s.width)) return s.zeros;
+  return row + x * s.column;
+}
+
+/// R columns whose K taps lie side by side.
+template <int K, int R, bool EDGE, class Load>
+inline void sliding(const Columns& s, vf (&y)[R], Load&& load) {
+  for (i64 r = 0; r < s.rowCount; r++) {
+    const Row row = s.rows[r];
+    vf w[K];
+#pragma GCC unroll 16
+    for (int k = 0; k < K; k++) w[k] = load(row.weight + k * s.tap);
+#pragma GCC unroll 32
+    for (int j = 0; j < R + K - 1; j++) {
+      const vf x = load(seen<EDGE>(s, row.image, s.begin + j));
+#pragma GCC unroll 16
+      for (int k = 0; k < K; k++)
+        if (j - k >= 0 && j - k < R) y[j - k] = fma(w[k], x, y[j - k]);
+    }
+  }
+}
+
+/// R columns, any taps.
+template <int R, bool EDGE, class Load>
+inline void stepping(const Columns& s, vf (&y)[R], Load&& load) {
+  for (i64 r = 0; r < s.rowCount; r++) {
+    const Row row = s.rows[r];
+    for (i64 k = 0; k < s.taps; k++) {
+      const vf w = load(row.weight + k * s.tap);
+      const i64 x = s.begin + k * s.tapStep;
+#pragma GCC unroll 16
+      for (int j = 0; j < R; j++) y[j] = fma(w, load(seen<EDGE>(s, row.image, x + j * s.step)), y[j]);
+    }
+  }
+}
+
+/// Sums R columns from `bias` on and stores the first `count`.
+template <int R, bool EDGE, class Load, class Store>
+inline void columnsOf(const Columns& s, vf bias, i64 count, Load&& load, Store&& put) {
+  vf y[R];
+#pragma GCC unroll 16
+  for (int j = 0; j < R; j++) y[j] = bias;
+  const bool besides = s.tapStep == 1 && s.step == 1;
+  if (besides && s.taps == 3) sliding<3, R, EDGE>(s, y, load);
+  else if (besides && s.taps == 5) sliding<5, R, EDGE>(s, y, load);
+  else if (besides && s.taps == 7) sliding<7, R, EDGE>(s, y, load);
+  else stepping<R, EDGE>(s, y, load);
+  if (count == R) {
+#pragma GCC unroll 16
+    for (int j = 0; j < R; j++) put(j, y[j]);
+    return;
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < R; j++)
+    if (j < count) put(j, y[j]);
+}
+
+template <int R, class Load, class Store>
+void columnsOf(const Columns& s, vf bias, i64 count, Load&& load, Store&& put) {
+  const i64 last = s.begin + (R - 1) * s.step + (s.taps - 1) * s.tapStep;
+  if (s.begin >= 0 && last < s.width) columnsOf<R, false>(s, bias, count, load, put);
+  else columnsOf<R, true>(s, bias, count, load, put);
+}
+
+/// A row of the result.
+template <int R>
+void resultRow(Columns s, const Line& line, i64 channels, const View& bias, float* out, i64 outStep, Row* rows) {
+  const i64 start = s.begin;
+  const i64 count = line.count;
+  for (i64 c = 0; c < channels; c += W) {
+    const Lanes lanes = lanesAt(c, channels);
+    const vf first = bias ? loadAny(bias, lanes.first, lanes.count) : vf{};
+    const i64 move = lanes.first - (c == 0 ? 0 : lanesAt(c - W, channels).first);
+    for (i64 r = 0; r < s.rowCount; r++) {
+      rows[r].image += move;
+      rows[r].weight += move;
+    }
+    float* const o = out + lanes.first;
+    for (i64 x = 0; x < count; x += R) {
+      // The last columns are done as a whole block that ends where the row does.
+      const i64 from = x + R > count && count >= R ? count - R : x;
+      s.begin = start + from * s.step;
+      float* const to = o + from * outStep;
+      const i64 n = least<i64>(R, count - from);
+      if (lanes.count == W)
+        columnsOf<R>(s, first, n, [](const float* p) { return load(p); }, [&](i64 j, vf y) { store(to + j * outStep, y); });
+      else
+        columnsOf<R>(s, first, n, [&](const float* p) { return loadPart<F32>(p, lanes.count); },
+                     [&](i64 j, vf y) { storePart<F32>(to + j * outStep, y, lanes.count); });
+    }
+  }
+}
+
+}  // namespace
+
+void depthwise(const Args& args, const Pass& pass, const View& from, const View& to, const View& bias,
+               const float* weight, const i64 (&kernel)[3]) {
+  const i64 channels = to.dim[4];
+  const Line* const l = pass.line;
+  const float* const taps = turned(args, pass, weight, channels, kernel);
+  const Floats x = floatsOf(args, from, 2, true);
+  const Floats y = floatsOf(args, to, 3, false);
+  const i64 rowBlocks = ceilDiv(l[1].count, ROWS);
+  args.parallel(to.dim[0] * l[0].count * rowBlocks, [&](i64 task, i32 thread) {
+    const i64 b = task / rowBlocks / l[0].count, t = task / rowBlocks % l[0].count, first = task % rowBlocks * ROWS;
+    Row* const rows = args.scratch<Row>(thread, 0, l[0].taps * l[1].taps);
+    float* const zeros = args.scratch<float>(thread, 1, W);
+    store(zeros, vf{});
+    for (i64 h = first; h < least(l[1].count, first + ROWS); h++) {
+      Columns s;
+      s.rowCount = 0;
+      for (i64 i = 0; i < l[0].taps; i++)
+        for (i64 j = 0; j < l[1].taps; j++) {
+          const i64 atT = l[0].begin(t) + i * l[0].tapStep, atH = l[1].begin(h) + j * l[1].tapStep;
+          if (atT < 0 || atT >= from.dim[1] || atH < 0 || atH >= from.dim[2]) continue;
+          rows[s.rowCount++] = {x.data + b * x.stride[0] + atT * x.stride[1] + atH * x.stride[2],
+                                taps + (i * l[1].taps + j) * l[2].taps * channels};
+        }
+      s.rows = rows;
+      s.taps = l[2].taps;
+      s.tapStep = l[2].tapStep;
+      s.step = l[2].fromStep;
+      s.begin = l[2].fromStart;
+      s.width = from.dim[3];
+      s.column = x.stride[3];
+      s.tap = channels;
+      s.zeros = zeros;
+      float* const out = y.data + b * y.stride[0] + (l[0].toStart + t * l[0].toStep) * y.stride[1] +
+                         (l[1].toStart + h * l[1].toStep) * y.stride[2] + l[2].toStart * y.stride[3];
+      const i64 step = l[2].toStep * y.stride[3];
+      if (l[2].count > 4) resultRow<8>(s, l[2], channels, bias, out, step, rows);
+      else resultRow<4>(s, l[2], channels, bias, out, step, rows);
+    }
+  });
+  if (to.dtype == FLOAT32) return;
+  // Only what this pass computed.
+  args.ranges(to.dim[0] * l[0].count * l[1].count, 4, [&](i64 begin, i64 end, i32) {
+    for (i64 r = begin; r < end; r++) {
+      const i64 b = r / l[1].count / l[0].count, t = l[0].toStart + r / l[1].count % l[0].count * l[0].toStep;
+      const i64 h = l[1].toStart + r % l[1].count * l[1].toStep;
+      for (i64 j = 0; j < l[2].count; j++) {
+        const i64 w = l[2].toStart + j * l[2].toStep;
+        unstage(to.data + (b * to.stride[0] + t * to.stride[1] + h * to.stride[2] + w * to.stride[3]) * 2, to.dtype, 1,
+                channels, y.data + b * y.stride[0] + t * y.stride[1] + h * y.stride[2] + w * y.stride[3]);
+      }
+    }
+  });
+}
+
+}  // namespace MK_ISA
