@@ -6,6 +6,7 @@ import { binaryFunctions } from './kernels.js'
 import { openNative } from './native/index.js'
 import { positionsOf } from './positions.js'
 import { openReference } from './reference/index.js'
+import { type ConvolutionShape, convolutionCasesOf, convolutionProblem } from './suite/convolution.cases.js'
 import { count, Draw, type KernelCase, kernelCase, type Layout, output } from './suite/operands.js'
 import { describeFailure, runCase } from './suite.js'
 import type { Backend } from './types.js'
@@ -96,5 +97,52 @@ test('binary takes any strides', { skip }, () =>
         return agrees(kernelCase('binary', `${name} (${shape})`, { ...operands, out: output(shape, into) }, numbers))
       },
     ),
+  ),
+)
+
+/** Any convolution with a result. */
+const convolutions: fc.Arbitrary<ConvolutionShape> = fc
+  .record({
+    batch: fc.integer({ min: 1, max: 3 }),
+    axes: fc.array(
+      fc.record({
+        extent: fc.integer({ min: 1, max: 14 }),
+        kernel: fc.integer({ min: 1, max: 7 }),
+        stride: fc.integer({ min: 1, max: 4 }),
+        dilation: fc.integer({ min: 1, max: 3 }),
+        before: fc.integer({ min: 0, max: 8 }),
+        after: fc.integer({ min: 0, max: 8 }),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    groups: fc.integer({ min: 1, max: 20 }),
+    inChannels: fc.constantFrom(1, 1, 2, 3, 13),
+    outChannels: fc.constantFrom(1, 1, 2, 5, 33),
+    bias: fc.boolean(),
+    pad: fc.constantFrom(0, 0, 3),
+    dtype: fc.constantFrom('float32' as const, 'float32' as const, 'float16' as const),
+  })
+  .filter(({ axes }) =>
+    axes.every((a) => a.extent + a.before + a.after > (a.kernel - 1) * a.dilation && axes.length * a.extent < 32),
+  )
+  .map(({ axes, groups, inChannels, outChannels, ...rest }) => ({
+    ...rest,
+    groups,
+    inChannels: inChannels * groups,
+    outChannels: outChannels * groups,
+    extents: axes.map((a) => a.extent),
+    kernel: axes.map((a) => a.kernel),
+    stride: axes.map((a) => a.stride),
+    dilation: axes.map((a) => a.dilation),
+    padding: axes.map((a) => [a.before, a.after] as const),
+  }))
+
+test('convolution and its gradients take any geometry', { skip }, () =>
+  fc.assert(
+    fc.asyncProperty(convolutions, async (shape) => {
+      const problem = convolutionProblem(new Draw(shape.batch + shape.inChannels), shape)
+      for (const test of convolutionCasesOf('any', problem)) await agrees(test)
+    }),
+    { numRuns: 60 },
   ),
 )

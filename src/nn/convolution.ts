@@ -1,4 +1,6 @@
 // Convolutions as modules, channels last, with PyTorch's parameters and defaults.
+
+import { MambakitError } from '../errors.js'
 import {
   type ConvolutionOptions,
   convolution,
@@ -44,6 +46,12 @@ export interface TransposedModuleOptions extends ParameterOptions {
   groups?: number
 }
 
+/** Channels of a group. Throws where they do not come out even. */
+function perGroup(channels: number, groups: number): number {
+  if (channels % groups === 0) return channels / groups
+  throw new MambakitError(`convolution: expected channels divisible by ${groups} groups, got ${channels}`)
+}
+
 const perAxis = (size: PerAxis, axes: number) => (typeof size === 'number' ? new Array<number>(axes).fill(size) : size)
 
 /** `weight` (leading, Cin or Cout a group, ...kernel) and `bias`, drawn as PyTorch draws them: within the fan-in, which counts the weight's second axis. */
@@ -70,7 +78,7 @@ abstract class ConvolutionNd extends Convolution {
     options: ConvolutionModuleOptions,
   ) {
     const { stride, padding, dilation, groups = 1 } = options
-    super([outChannels, inChannels / groups, ...kernel], outChannels, options)
+    super([outChannels, perGroup(inChannels, groups), ...kernel], outChannels, options)
     this.#geometry = { stride, padding, dilation, groups }
   }
   /** (B, ...spatial, Cin) -> (B, ...spatial', Cout) */
@@ -110,7 +118,7 @@ export class ConvTranspose2d extends Convolution {
     options: TransposedModuleOptions = {},
   ) {
     const { stride, padding, outputPadding, dilation, groups = 1 } = options
-    super([inChannels, outChannels / groups, ...perAxis(kernelSize, 2)], outChannels, options)
+    super([inChannels, perGroup(outChannels, groups), ...perAxis(kernelSize, 2)], outChannels, options)
     this.#geometry = { stride, padding, outputPadding, dilation, groups }
   }
   /** (B, H, W, Cin) -> (B, H', W', Cout) */

@@ -145,23 +145,28 @@ function spoiled(operand: HostOperand): HostOperand {
 }
 
 export function* convolutionCases(): Generator<KernelCase> {
-  for (const [i, [name, shape]] of shapes.entries()) yield* casesOf(name, convolutionProblem(new Draw(8000 + i), shape))
+  for (const [i, [name, shape]] of shapes.entries())
+    yield* convolutionCasesOf(name, convolutionProblem(new Draw(8000 + i), shape))
   for (const [name, shape] of [
     ['NaN', plain],
     ['NaN, depth-wise', depthwise(20, [3, 3])],
   ] as const) {
     const problem = convolutionProblem(new Draw(8500), shape)
-    yield* casesOf(name, { ...problem, input: spoiled(problem.input), gradOut: spoiled(problem.gradOut) })
+    yield* convolutionCasesOf(name, { ...problem, input: spoiled(problem.input), gradOut: spoiled(problem.gradOut) })
   }
   // Sums over more positions than a block of them holds.
   for (const [name, shape] of [
     ['many positions', { ...plain, extents: [70, 90], inChannels: 3, outChannels: 5 }],
     ['many positions, depth-wise', depthwise(5, [3, 3], { extents: [70, 90] })],
   ] as const)
-    yield* casesOf(name, convolutionProblem(new Draw(8600), shape))
+    yield* convolutionCasesOf(name, convolutionProblem(new Draw(8600), shape))
 }
 
-function* casesOf(name: string, problem: ReturnType<typeof convolutionProblem>): Generator<KernelCase> {
+/** A case of each of the three kernels. */
+export function* convolutionCasesOf(
+  name: string,
+  problem: ReturnType<typeof convolutionProblem>,
+): Generator<KernelCase> {
   const { numbers, input, weight, bias, inBias, gradOut, out, gradIn, gradWeight, gradBias } = problem
   yield kernelCase('convolution', name, { input, weight, bias, out }, numbers)
   yield kernelCase('convolutionGradInput', name, { gradOut, weight, bias: inBias, gradIn }, numbers)
