@@ -13,7 +13,7 @@ import { imageExtensions } from './header.js'
 import { readIdxImages, readIdxLabels } from './idx.js'
 import { type ImageTree, type LabelledPaths, sortImagePaths } from './image-paths.js'
 import { encodedImages, type ImageSet, type ImageSplit, imageSet, splitByHash } from './image-set.js'
-import { type ImageDataSet, type ImageDataSetName, imageDataSets, isImageDataSet } from './registered.js'
+import { imageDataSets, isImageDataSet, openImageDataSet } from './registered.js'
 
 export interface OpenImagesOptions {
   /** Where registered data sets are. Default: ../shared/data beside a clone. */
@@ -47,28 +47,6 @@ export async function openImages(path: string, options: OpenImagesOptions = {}):
   if (names.some((name) => idxImages.test(name))) return openIdxFolder(path, names, heldOutFraction)
   if (names.some((name) => cifarTrain.test(name))) return openCifarFolder(path, names, heldOutFraction)
   return openFolder(path, heldOutFraction)
-}
-
-/** The images of a registered set, from what openDataSet (or an experiment's `data`) gives. */
-export async function openImageDataSet(
-  name: ImageDataSetName,
-  set: { read(file: string): Promise<Uint8Array> },
-): Promise<ImageSplit> {
-  const { train, heldOut, classes: readClasses }: ImageDataSet = imageDataSets[name]
-  const text = async (file: string) => new TextDecoder().decode(await set.read(file))
-  const known = readClasses && (await readClasses(text))
-  const open = async (part: typeof train): Promise<ImageSet> => {
-    if ('zip' in part) {
-      const files = readZip(`${name}/${part.zip}`, await set.read(part.zip))
-      const tree = sortImagePaths(name, [...files.keys()])
-      const classes = known ? tree.classes.map((each) => known.get(each) ?? each) : tree.classes
-      return imageSet(name, classes, named(encodedImages(files), `${name}/${part.zip}`), tree.train.labels)
-    }
-    const images = readIdxImages(`${name}/${part.images}`, await set.read(part.images))
-    const labels = readIdxLabels(`${name}/${part.labels}`, await set.read(part.labels))
-    return imageSet(name, [...known!.values()], images, labels)
-  }
-  return { train: await open(train), heldOut: await open(heldOut) }
 }
 
 /** A tree's parts as sets, split by hash where the tree has no held-out part. */
@@ -121,13 +99,8 @@ async function openArchive(path: string, fraction: number): Promise<ImageSplit> 
   const files = readZip(path, await readFile(path), isImage)
   const tree = sortImagePaths(path, [...files.keys()])
   return splitOf(path, tree, fraction, ({ paths }) =>
-    named(encodedImages(new Map(paths.map((each) => [each, files.get(each)!]))), path),
+    encodedImages(new Map(paths.map((each) => [each, files.get(each)!])), path),
   )
-}
-
-/** Names of an archive's images as errors give them. */
-function named(images: ImageSet['images'], archive: string): ImageSet['images'] {
-  return images.kind === 'encoded' ? { ...images, names: images.names.map((name) => `${archive}: ${name}`) } : images
 }
 
 /** Rows of path,label, the paths relative to the list's folder; a first row that names no file is a heading. */

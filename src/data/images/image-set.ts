@@ -60,8 +60,8 @@ export function sharedBytes(length: number): Uint8Array {
   )
 }
 
-/** Files in memory as one stored set. */
-export function encodedImages(files: ReadonlyMap<string, Uint8Array>): StoredImages {
+/** Files in memory as one stored set; of an archive, errors name it before the file. */
+export function encodedImages(files: ReadonlyMap<string, Uint8Array>, archive?: string): StoredImages {
   const starts = new Float64Array(files.size + 1)
   const contents = [...files.values()]
   contents.forEach(({ length }, i) => {
@@ -71,7 +71,8 @@ export function encodedImages(files: ReadonlyMap<string, Uint8Array>): StoredIma
   contents.forEach((bytes, i) => {
     data.set(bytes, starts[i])
   })
-  return { kind: 'encoded', names: [...files.keys()], data, starts }
+  const names = [...files.keys()].map((name) => (archive ? `${archive}: ${name}` : name))
+  return { kind: 'encoded', names, data, starts }
 }
 
 /** The pixels of a stored image, with `channels` channels. Throws DataError that names the file. */

@@ -1,4 +1,8 @@
 // How the files of registered image sets (../registry.ts) are put together, and what the field normalises them by.
+import { readZip } from '../zip.js'
+import { readIdxImages, readIdxLabels } from './idx.js'
+import { sortImagePaths } from './image-paths.js'
+import { encodedImages, type ImageSet, type ImageSplit, imageSet } from './image-set.js'
 import { statistics } from './preprocessing.js'
 
 type Part = { readonly zip: string } | { readonly images: string; readonly labels: string }
@@ -70,3 +74,26 @@ export const imageDataSets = {
 export type ImageDataSetName = keyof typeof imageDataSets
 
 export const isImageDataSet = (name: string): name is ImageDataSetName => Object.hasOwn(imageDataSets, name)
+
+/** The images of a registered set, from what openDataSet (or an experiment's `data`) gives. */
+export async function openImageDataSet(
+  name: ImageDataSetName,
+  set: { read(file: string): Promise<Uint8Array> },
+): Promise<ImageSplit> {
+  const { train, heldOut, classes: readClasses }: ImageDataSet = imageDataSets[name]
+  const text = async (file: string) => new TextDecoder().decode(await set.read(file))
+  const known = readClasses && (await readClasses(text))
+  const open = async (part: Part): Promise<ImageSet> => {
+    if ('zip' in part) {
+      const archive = `${name}/${part.zip}`
+      const files = readZip(archive, await set.read(part.zip))
+      const tree = sortImagePaths(name, [...files.keys()])
+      const classes = known ? tree.classes.map((each) => known.get(each) ?? each) : tree.classes
+      return imageSet(name, classes, encodedImages(files, archive), tree.train.labels)
+    }
+    const images = readIdxImages(`${name}/${part.images}`, await set.read(part.images))
+    const labels = readIdxLabels(`${name}/${part.labels}`, await set.read(part.labels))
+    return imageSet(name, [...known!.values()], images, labels)
+  }
+  return { train: await open(train), heldOut: await open(heldOut) }
+}
