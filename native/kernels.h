@@ -16,6 +16,7 @@
   X(rmsNorm) X(rmsNormGrad) X(layerNorm) X(layerNormGrad)      \
   X(groupStatistics) X(groupNorm) X(groupNormGrad)             \
   X(resample) X(maxPool) X(maxPoolGrad)                        \
+  X(gridSample) X(gridSampleGrad)                              \
   X(attention) X(attentionGrad) X(rotary)
 
 namespace MK_ISA {

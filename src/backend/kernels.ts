@@ -176,6 +176,16 @@ export const kernels = {
   maxPool: { operands: { input: 'r', index: 'r', out: 'w', winner: 'w?' }, numbers: [] },
   /** gradIn[r,j,:] = sum of gradOut[r,i,:] over those i = index[j,t] whose winner[r,i,:] is j; index (n, T) int32: the windows that hold position j, -1 for none. */
   maxPoolGrad: { operands: { winner: 'r', gradOut: 'r', index: 'r', gradIn: 'w' }, numbers: [] },
+  /** Values of input (B, depth height width, C) at the points of grid (B, N, 2 or 3) float32: (x, y) or (x, y, z), -1 and 1 being the middles of the first and last cells where `alignCorners` is 1, else their outer edges. out (B, N, C). `filter`: 0 linear, 1 nearest (halves to even), 2 cubic (A = -0.75). `outside`: 0 zeros, 1 the border's value, 2 reflected at the edges. A NaN coordinate gives NaN. */
+  gridSample: {
+    operands: { input: 'r', grid: 'r', out: 'w' },
+    numbers: ['depth', 'height', 'width', 'filter', 'outside', 'alignCorners'],
+  },
+  /** Gradients of gridSample; points with a NaN coordinate add nothing to gradIn, and have NaN in gradGrid. */
+  gridSampleGrad: {
+    operands: { input: 'r', grid: 'r', gradOut: 'r', gradIn: 'w?', gradGrid: 'w?' },
+    numbers: ['depth', 'height', 'width', 'filter', 'outside', 'alignCorners'],
+  },
   /** out (batch, M, N) = activation(alpha * op(a) op(b) + bias) (+ out where `accumulate` is 1, without bias or activation). a is (batch, M, K), or (batch, K, M) with transposeA; b (batch, K, N), or (batch, N, K) with transposeB; bias (N). All rank 3; a batch stride of 0 repeats an operand. `out` has any row stride. */
   gemm: {
     operands: { a: 'r', b: 'r', bias: 'r?', out: 'rw' },

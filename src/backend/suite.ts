@@ -25,6 +25,7 @@ import type {
 } from './suite/operands.js'
 import { reduceCases } from './suite/reduce.cases.js'
 import { rowCases } from './suite/rows.cases.js'
+import { samplingCases } from './suite/sampling.cases.js'
 import { scanCases } from './suite/scan.cases.js'
 import { scanProperties } from './suite/scan.properties.js'
 import { stepCases } from './suite/step.cases.js'
@@ -76,6 +77,7 @@ const families: readonly (readonly [() => Iterable<KernelCase | PropertyCase>, r
   [rowCases, ['rmsNorm', 'rmsNormGrad', 'layerNorm', 'layerNormGrad', 'crossEntropy', 'gather', 'scatterAdd']],
   [groupCases, ['groupStatistics', 'groupNorm', 'groupNormGrad']],
   [windowCases, ['resample', 'maxPool', 'maxPoolGrad']],
+  [samplingCases, ['gridSample', 'gridSampleGrad']],
   [gemmCases, ['gemm']],
   [convCases, ['causalConv1d', 'causalConv1dGrad']],
   [convolutionCases, ['convolution', 'convolutionGradInput', 'convolutionGradWeight']],

@@ -3,35 +3,16 @@ import { MambakitError } from '../errors.js'
 import { type CaseInputs, makeLeaves, type Probe, required, withGradients } from '../papers/probe.js'
 import * as T from '../tensor/index.js'
 import { convolutionOperators } from './operators/convolutions.js'
+import { layerOperators } from './operators/layers.js'
+import { lossOperators } from './operators/losses.js'
 import { normOperators } from './operators/norms.js'
-import { type Arguments, channelsLast, type Operator, type OperatorTable, optional } from './operators/operator.js'
+import { type Arguments, type Operator, type OperatorTable, optional } from './operators/operator.js'
 import { windowOperators } from './operators/windows.js'
 
 const elementwise =
   (apply: (x: T.Tensor, args: Arguments) => T.Tensor): Operator =>
   (given, args) =>
     apply(required(given, 'input'), args)
-
-function crossEntropy(given: CaseInputs, args: Arguments): T.Tensor {
-  const logits = channelsLast(required(given, 'input'))
-  const target = required(given, 'target')
-  const classWeights = optional(given, 'weight')
-  const reduction = args.reduction as 'mean' | 'sum' | 'none'
-  const labelSmoothing = (args.label_smoothing as number | undefined) ?? 0
-  if (target.dtype === 'int32')
-    return T.crossEntropy(logits, target, {
-      classWeights,
-      reduction,
-      labelSmoothing,
-      ignoreIndex: (args.ignore_index as number | undefined) ?? -100,
-    })
-  // Probabilities as targets: mixed with the uniform distribution, the mean taken over the batch.
-  const classes = logits.shape[logits.rank - 1]
-  const mixed = T.affine(target, 1 - labelSmoothing, labelSmoothing / classes)
-  const weighted = classWeights ? T.mul(mixed, classWeights) : mixed
-  const losses = T.neg(T.sum(T.mul(T.logSoftmax(logits), weighted), { axis: -1 }))
-  return reduction === 'none' ? losses : reduction === 'sum' ? T.sum(losses) : T.mean(losses)
-}
 
 function attention(given: CaseInputs, args: Arguments): T.Tensor {
   const [q, k, v] = ['query', 'key', 'value'].map((name) => required(given, name))
@@ -63,6 +44,8 @@ function layerNorm(given: CaseInputs, args: Arguments): T.Tensor {
 
 const operators: OperatorTable = {
   ...convolutionOperators,
+  ...layerOperators,
+  ...lossOperators,
   ...normOperators,
   ...windowOperators,
   elu: elementwise((x, { alpha }) => T.elu(x, alpha as number)),
@@ -80,7 +63,6 @@ const operators: OperatorTable = {
     return { output: T.softmax(input, dim as number), log_softmax: T.logSoftmax(input, dim as number) }
   },
   layer_norm: layerNorm,
-  cross_entropy: crossEntropy,
   scaled_dot_product_attention: attention,
 }
 

@@ -334,6 +334,66 @@ check('adaptive pooling', {
   run: (x) => [T.adaptiveAveragePool(x, [3, 1]), T.adaptiveMaxPool(x, [2, 3])],
 })
 
+check('gridSample', {
+  inputs: [
+    [1, 3, 4, 2],
+    [1, 5, 2],
+  ],
+  run: (x, grid) => [
+    T.gridSample(x, grid, { padding: 'reflection' }),
+    T.gridSample(x, grid, { mode: 'bicubic', padding: 'border', alignCorners: true }),
+  ],
+})
+check('gridSample of volumes, and affineGrid', {
+  inputs: [
+    [2, 2, 3, 3, 2],
+    [2, 3, 4],
+  ],
+  run: (x, theta) => T.gridSample(x, T.affineGrid(T.mul(theta, 0.37), [2, 2, 3])),
+})
+check('pixelShuffle and pixelUnshuffle', {
+  inputs: [
+    [1, 2, 3, 8],
+    [1, 4, 6, 3],
+  ],
+  run: (x, y) => [T.square(T.pixelShuffle(x, 2)), T.square(T.pixelUnshuffle(y, 2))],
+})
+check('unfold and fold', {
+  inputs: [
+    [2, 5, 6, 2],
+    [2, 6, 12],
+  ],
+  run: (x, windows) => [
+    T.square(T.unfold(x, [3, 2], { dilation: [1, 2], padding: [1, 0], stride: [2, 1] })),
+    T.square(T.fold(windows, [5, 4], [3, 2], { padding: [1, 0], stride: 2 })),
+  ],
+})
+const pair = [
+  [3, 4],
+  [3, 4],
+]
+check('softCrossEntropy', {
+  inputs: [...pair, [4]],
+  run: (logits, targets, classWeights) =>
+    T.softCrossEntropy(logits, T.softmax(targets), { labelSmoothing: 0.1, classWeights }),
+})
+check('binaryCrossEntropy', {
+  inputs: [...pair, [4], [4]],
+  run: (logits, targets, weight, positiveWeight) =>
+    T.binaryCrossEntropy(logits, T.sigmoid(targets), { weight, positiveWeight, reduction: 'none' }),
+})
+check('huberLoss and smoothL1Loss', {
+  inputs: pair,
+  run: (x, y) => [T.huberLoss(x, y, { delta: 0.7, reduction: 'none' }), T.smoothL1Loss(x, y, { beta: 0.3 })],
+})
+check('klDivergence', {
+  inputs: pair,
+  run: (x, y) => [
+    T.klDivergence(T.logSoftmax(x), T.softmax(y)),
+    T.klDivergence(T.logSoftmax(x), T.logSoftmax(y), { logTarget: true, reduction: 'none' }),
+  ],
+})
+
 check('attention', {
   inputs: [
     [2, 3, 4, 5],

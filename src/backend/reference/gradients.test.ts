@@ -180,6 +180,23 @@ test('maxPoolGrad is the slope of maxPool', () => {
   })
 })
 
+for (const [filter, name] of ['linear', 'nearest', 'cubic'].entries())
+  for (const outside of [0, 1, 2])
+    for (const axes of [2, 3])
+      test(`gridSampleGrad is the slope of gridSample: ${name}, outside ${outside}, ${axes} axes`, () => {
+        const [depth, height, width] = axes === 3 ? [2, 3, 4] : [1, 3, 4]
+        const input = random([2, depth * height * width, 2])
+        const [grid, out] = [random([2, 6, axes], -1.6, 1.6), blank([2, 6, 2])]
+        const [gradOut, gradIn, gradGrid] = [random([2, 6, 2]), blank(input.shape), blank(grid.shape)]
+        const numbers = { depth, height, width, filter, outside, alignCorners: (filter + outside) % 2 }
+        checkGradients({
+          forward: () => run('gridSample', { input, grid, out }, numbers),
+          outputs: [[out, gradOut]],
+          backward: () => run('gridSampleGrad', { input, grid, gradOut, gradIn, gradGrid }, numbers),
+          gradients: { input: [input, gradIn], grid: [grid, gradGrid] },
+        })
+      })
+
 for (const labelSmoothing of [0, 0.3])
   for (const weighted of [true, false])
     test(`crossEntropy writes the slope of its loss, smoothing ${labelSmoothing}, ${weighted ? 'weighted' : 'plain'}`, () => {
@@ -416,6 +433,7 @@ test('every kernel of the table whose name ends in Grad is checked here', () => 
     'layerNorm',
     'groupNorm',
     'maxPool',
+    'gridSample',
     'causalConv1d',
     'selectiveScan',
     'attention',

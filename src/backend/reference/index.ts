@@ -11,6 +11,7 @@ import { axpby, binary, copy, fill, select, unary, unaryGrad } from './elementwi
 import { gather, scatterAdd } from './embedding.reference.js'
 import { gatedActivation, gatedActivationGrad } from './gatedActivation.reference.js'
 import { gemm } from './gemm.reference.js'
+import { gridSample, gridSampleGrad } from './gridSample.reference.js'
 import { groupNorm, groupNormGrad, groupStatistics } from './groupNorm.reference.js'
 import { crossEntropy } from './losses.reference.js'
 import { mambaStepIn, mambaStepScan } from './mambaStep.reference.js'
@@ -43,6 +44,8 @@ const table: { readonly [K in KernelName]: ReferenceKernel<K> } = {
   resample,
   maxPool,
   maxPoolGrad,
+  gridSample,
+  gridSampleGrad,
   gemm,
   crossEntropy,
   gather,

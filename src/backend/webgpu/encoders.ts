@@ -4,6 +4,7 @@ import { causalConv1d, causalConv1dGrad } from './conv.wgsl.js'
 import { convolution, convolutionGradInput, convolutionGradWeight } from './convolution.wgsl.js'
 import { gather, scatterAdd } from './gather.wgsl.js'
 import { gemm } from './gemm.wgsl.js'
+import { gridSample, gridSampleGrad } from './gridSample.wgsl.js'
 import { groupNorm, groupNormGrad, groupStatistics } from './groupNorm.wgsl.js'
 import type { Encoders } from './launcher.js'
 import { crossEntropy } from './loss.wgsl.js'
@@ -34,6 +35,8 @@ export const encoders: Encoders = {
   resample,
   maxPool,
   maxPoolGrad,
+  gridSample,
+  gridSampleGrad,
   gemm,
   crossEntropy,
   gather,

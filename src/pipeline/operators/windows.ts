@@ -1,6 +1,8 @@
-// Interpolation, pooling and padding under PyTorch's names.
+// Interpolation, pooling, padding, sampling and patches under PyTorch's names.
+
+import { type CaseInputs, required } from '../../papers/probe.js'
 import * as T from '../../tensor/index.js'
-import { type Arguments, type OperatorTable, onImages } from './operator.js'
+import { type Arguments, channelsFirst, channelsLast, type OperatorTable, onImages } from './operator.js'
 
 const poolOptions = (args: Arguments) => ({
   stride: args.stride as T.PerAxis | undefined,
@@ -33,6 +35,21 @@ function pad(x: T.Tensor, args: Arguments): T.Tensor {
   return T.pad(x, pairs, args.mode === 'constant' ? 'zeros' : (args.mode as T.PadMode))
 }
 
+const unfoldOptions = (args: Arguments) => ({
+  stride: args.stride as T.PerAxis | undefined,
+  padding: args.padding as T.PerAxis | undefined,
+  dilation: args.dilation as T.PerAxis | undefined,
+})
+
+function gridSample(given: CaseInputs, args: Arguments): T.Tensor {
+  const out = T.gridSample(channelsLast(required(given, 'input')), required(given, 'grid'), {
+    mode: args.mode as T.GridSampleOptions['mode'],
+    padding: args.padding_mode as T.GridSampleOptions['padding'],
+    alignCorners: args.align_corners as boolean,
+  })
+  return channelsFirst(out)
+}
+
 export const windowOperators: OperatorTable = {
   interpolate: onImages((x, args) =>
     T.interpolate(x, {
@@ -57,4 +74,20 @@ export const windowOperators: OperatorTable = {
   adaptive_max_pool2d: adaptiveMaxPool,
   adaptive_max_pool3d: adaptiveMaxPool,
   pad: onImages(pad),
+  grid_sample: gridSample,
+  affine_grid: (given, args) => {
+    const size = (args.size as number[]).slice(2)
+    return T.affineGrid(required(given, 'theta'), size, { alignCorners: args.align_corners as boolean })
+  },
+  pixel_shuffle: onImages((x, args) => T.pixelShuffle(x, args.upscale_factor as number)),
+  pixel_unshuffle: onImages((x, args) => T.pixelUnshuffle(x, args.downscale_factor as number)),
+  unfold: (given, args) => {
+    const input = channelsLast(required(given, 'input'))
+    return T.transpose(T.unfold(input, args.kernel_size as T.PerAxis, unfoldOptions(args)))
+  },
+  fold: (given, args) => {
+    const windows = T.transpose(required(given, 'input'))
+    const size = args.output_size as [number, number]
+    return channelsFirst(T.fold(windows, size, args.kernel_size as T.PerAxis, unfoldOptions(args)))
+  },
 }

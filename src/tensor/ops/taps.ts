@@ -31,7 +31,7 @@ const kept = 1024
 const tables = new WeakMap<Backend, Map<string, TapTable>>()
 
 /** For each position of the input, who reads it: what the gradient sums. */
-function transposed({ key, n, m, rows }: Taps): Taps {
+export function transposedTaps({ key, n, m, rows }: Taps): Taps {
   return {
     key: `${key} transposed`,
     n: m,
@@ -48,7 +48,7 @@ function transposed({ key, n, m, rows }: Taps): Taps {
 
 /** The table of some taps on a device, or of who reads each position. */
 export function tapTable(backend: Backend, taps: Taps, direction: 'forward' | 'transposed' = 'forward'): TapTable {
-  const { key, m, rows } = direction === 'forward' ? taps : transposed(taps)
+  const { key, m, rows } = direction === 'forward' ? taps : transposedTaps(taps)
   let ours = tables.get(backend)
   if (!ours) tables.set(backend, (ours = new Map()))
   const found = ours.get(key)
