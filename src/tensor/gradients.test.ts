@@ -154,6 +154,13 @@ check('matmul of transposes', {
   run: (a, b) => T.matmul(a, b, { transposeA: true, transposeB: true }),
 })
 check('linear', { inputs: [[2, 3, 4], [5, 4], [5]], run: (x, w, b) => T.linear(x, w, b) })
+check('groupedLinear of a part of the columns', {
+  inputs: [
+    [2, 3, 2, 5],
+    [2, 4, 3],
+  ],
+  run: (x, w) => T.groupedLinear(T.slice(x, -1, 1, 4), w),
+})
 check('embedding', {
   inputs: [[5, 3]],
   run: (table) => T.square(T.embedding(table, T.tensor(Int32Array.of(4, 0, 4, 2), { shape: [2, 2] }))),

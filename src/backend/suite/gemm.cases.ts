@@ -35,6 +35,23 @@ export function* gemmCases(): Generator<KernelCase> {
         yield kernelCase('gemm', name, operands, { ...plain, transposeA, transposeB })
       }
 
+  // Products side by side in the same rows, as grouped linear maps have them.
+  for (const [m, k, n] of [
+    [7, 3, 5],
+    [70, 6, 96],
+  ])
+    for (const transposeB of [0, 1])
+      yield kernelCase(
+        'gemm',
+        `4 groups of (${m}, ${k}, ${n})${transposeB ? ', b transposed' : ''}`,
+        {
+          a: draw.floats([4, m, k], -1, 1, { strides: [k + 2, 4 * (k + 2), 1] }),
+          b: draw.floats(transposeB ? [4, n, k] : [4, k, n]),
+          out: output([4, m, n], { strides: [n, 4 * n, 1] }),
+        },
+        { ...plain, transposeB },
+      )
+
   // More rows, and more products, than a GPU has workgroups in one dimension.
   for (const [batch, m] of [
     [1, 65537],

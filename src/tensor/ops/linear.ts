@@ -168,6 +168,57 @@ function biasGrad(gradOut: Tensor, bias: Tensor): Tensor {
   return converted(reduceAxes('sum', gradOut, axes), bias.dtype)
 }
 
+/**
+ * Each group's own linear map: input (..., G, in), weight (G, out, in) -> (..., G, out). What a grouped convolution of width
+ * 1 computes.
+ */
+export function groupedLinear(input: Tensor, weight: Tensor): Tensor {
+  requireFloat('groupedLinear', input, weight)
+  const [groups, outFeatures, inFeatures] = weight.shape
+  if (weight.rank !== 3 || input.rank < 2 || !sameShape(input.shape.slice(-2), [groups, inFeatures]))
+    throw new ShapeError('groupedLinear', [input.shape, weight.shape], 'expected (..., G, in) and weight (G, out, in)')
+  const mixed = autocastDtype()
+  const made = { input, weight }
+  return differentiable({
+    name: 'groupedLinear',
+    inputs: [input, weight],
+    forward: () => {
+      if (mixed) {
+        made.input = converted(input, mixed)
+        made.weight = converted(weight, mixed)
+      }
+      const out = empty(input.backend, [...input.shape.slice(0, -1), outFeatures], made.input.dtype)
+      gemm(input.backend, groupsOf(made.input), dense(made.weight), groupsOf(out), { transposeB: true })
+      return out
+    },
+    save: () => [made.input, made.weight],
+    backward: ([gradOut], [x, w], needed) => {
+      const g = mixed ? converted(gradOut!, mixed) : gradOut!
+      const gradInput = () => {
+        const grad = empty(g.backend, input.shape, input.dtype)
+        gemm(g.backend, groupsOf(g), dense(w), groupsOf(grad))
+        return grad
+      }
+      const gradWeight = () => {
+        const grad = empty(g.backend, weight.shape, weight.dtype)
+        gemm(g.backend, groupsOf(g), groupsOf(x), grad, { transposeA: true })
+        return grad
+      }
+      return [needed[0] ? gradInput() : null, needed[1] ? gradWeight() : null]
+    },
+  })
+}
+
+/** A tensor (..., G, C) as the operand (G, rows, C), in its own memory where strides allow. */
+function groupsOf(input: Tensor): Operand {
+  const [groups, columns] = input.shape.slice(-2)
+  const strided = denseLast(input)
+  const merged = mergeLeading(strided.shape, strided.strides, 2)
+  const source = merged ? strided : dense(input)
+  const { rows, stride } = merged ?? mergeLeading(source.shape, source.strides, 2)!
+  return operand(source, [groups, rows, columns], [source.strides[source.rank - 2], stride, 1])
+}
+
 /** Internal products for fused operations: out (rows, n) = a (rows, k) x b, with transposes. */
 export function gemmInto(a: Tensor, b: Tensor, out: Tensor, options: GemmOptions = {}): void {
   for (const side of [a, b])
