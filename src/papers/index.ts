@@ -252,6 +252,8 @@ export const papers: readonly Paper[] = [
     domain: 'vision',
     authors: 5,
     date: '2024-07-18',
+    load: () => import('./groupmamba/index.js'),
+    imageModels: ['groupmamba-tiny', 'groupmamba-small', 'groupmamba-base'],
   },
   {
     number: 29,

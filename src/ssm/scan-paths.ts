@@ -129,6 +129,10 @@ const patterns = {
   rows: (h: number, w: number) => [rows(h, w)],
   /** One scan from the last position to the first. */
   rowsBack: (h: number, w: number) => [reversed(rows(h, w))],
+  /** One scan column by column. */
+  columns: (h: number, w: number) => [columns(h, w)],
+  /** The same from the last position to the first. */
+  columnsBack: (h: number, w: number) => [reversed(columns(h, w))],
   /** Rows, columns, and both backwards. mirrors: CrossScan of VMamba */
   cross: (h: number, w: number) => [rows(h, w), columns(h, w), reversed(rows(h, w)), reversed(columns(h, w))],
   /** Four times row by row. mirrors: VMamba, unidi */
@@ -162,6 +166,9 @@ const patterns = {
   hilbert: (h: number, w: number) => [hilbert(h, w), reversed(hilbert(h, w))],
 } as const
 export type ScanPattern = keyof typeof patterns
+
+/** How many directions a pattern has. */
+export const directionsOf = (pattern: ScanPattern): number => patterns[pattern](2, 2).length
 
 /** The directions of a scan over a map, and the same on a device. */
 export class ScanPath {

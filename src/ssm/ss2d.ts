@@ -27,8 +27,8 @@ import {
   tensor,
   uniform,
 } from '../tensor/index.js'
-import { type ScanPattern, scanPath } from './scan-paths.js'
-import { type Scan2dOptions, scan2d } from './scan2d.js'
+import { directionsOf, type ScanPattern, scanPath } from './scan-paths.js'
+import { type Scan2dOptions, type Scan2dParameters, scan2d } from './scan2d.js'
 
 /** Under the official names. */
 export interface SS2DConfig {
@@ -46,9 +46,10 @@ export interface SS2DConfig {
   conv_bias?: boolean
   /** What is computed; see `parseForwardType`. Default 'v0'. */
   forward_type?: string
-  /** First values of A, D and dt: 'v0' as Mamba, 'v1' random, 'v2' zeros and small. Default 'v0'. */
+  /** Other directions than those of `forward_type`. */
+  pattern?: ScanPattern
+  /** See `MapScanConfig`. */
   initialize?: string
-  /** Window of a locally bidirectional scan, which the official code does not have. Default 0. */
   window?: Scan2dOptions['window']
 }
 
@@ -129,7 +130,6 @@ class OutNormalization extends Module {
   }
 }
 
-const directions = 4
 const { constant, kaimingUniform, imageNormal, logSpectrum, stepSizeBias, uniformWithin } = initializers
 
 /** First values of dt's weight and bias, A and D. */
@@ -150,40 +150,89 @@ function scanInitializers(kind: string, rank: number) {
   return kinds[kind as keyof typeof kinds]
 }
 
-/** mirrors: SS2D of MzeroMiko/VMamba (classification/models/vmamba.py), v0 and v2 */
-export class SS2D extends Module {
-  readonly dInner: number
-  readonly dState: number
-  readonly dtRank: number
-  readonly #type: ForwardType
-  readonly #window: Scan2dOptions['window']
+export interface MapScanConfig {
+  /** E. */
+  channels: number
+  /** N. */
+  states: number
+  /** R. */
+  rank: number
+  pattern: ScanPattern
+  /** First values of A, D and dt: 'v0' as Mamba, 'v1' random, 'v2' zeros and small. Default 'v0'. */
+  initialize?: string
+  /** Window of a locally bidirectional scan, which the official code does not have. Default 0. */
+  window?: Scan2dOptions['window']
+}
+
+/** Selective scans of a map along the directions of a pattern, each by its own dt, B and C, added up: the core of SS2D. */
+export class MapScan extends Module {
+  readonly #config: MapScanConfig
+  readonly #directions: number
   readonly xProj: Parameter
   readonly dtProj: Parameter
   readonly dtBias: Parameter
   readonly ALogs: Parameter
   readonly Ds: Parameter
+  constructor(config: MapScanConfig) {
+    super()
+    const { channels, states, rank, pattern, initialize = 'v0' } = config
+    const directions = directionsOf(pattern)
+    this.#config = config
+    this.#directions = directions
+    const initial = scanInitializers(initialize, rank)
+    this.xProj = this.parameter('x_proj_weight', [directions, rank + 2 * states, channels], kaimingUniform(channels))
+    this.dtProj = this.parameter('dt_projs_weight', [directions, channels, rank], initial.dtWeight)
+    this.dtBias = this.parameter('dt_projs_bias', [directions, channels], initial.dtBias)
+    this.ALogs = this.parameter('A_logs', [directions * channels, states], initial.ALogs)
+    this.Ds = this.parameter('Ds', [directions * channels], constant(1), { decay: false })
+  }
+  /** (B, H, W, E) -> (B, H, W, E) */
+  scan(u: Tensor): Tensor {
+    const { pattern, window } = this.#config
+    const [, height, width] = u.shape
+    return scan2d(u, this.parametersFor(u, 0, this.#directions), scanPath(pattern, height, width), { window })
+  }
+  /** delta, B, C of every position (B, L, ...) for directions [from, to), each by its own maps, and the rest of a scan. */
+  protected parametersFor(u: Tensor, from: number, to: number): Scan2dParameters {
+    const { channels, states, rank } = this.#config
+    const [batch, count, all] = [u.shape[0], to - from, this.#directions]
+    const length = u.shape.slice(1, -1).reduce((a, b) => a * b, 1)
+    const own = ({ value, shape }: Parameter) =>
+      count === all ? value : slice(value, 0, (from * shape[0]) / all, (to * shape[0]) / all)
+    const width = rank + 2 * states
+    const maps = linear(u, reshape(own(this.xProj), [count * width, channels]))
+    const [dtLow, B, C] = split(reshape(maps, [batch, length, count, width]), [rank, states, states])
+    return {
+      delta: reshape(groupedLinear(dtLow, own(this.dtProj)), [batch, length, count * channels]),
+      ...{ A: neg(exp(own(this.ALogs))), B, C, D: own(this.Ds) },
+      deltaBias: reshape(own(this.dtBias), [count * channels]),
+    }
+  }
+}
+
+/** mirrors: SS2D of MzeroMiko/VMamba (classification/models/vmamba.py), v0 and v2 */
+export class SS2D extends MapScan {
+  readonly dInner: number
+  readonly #type: ForwardType
+  readonly #window: Scan2dOptions['window']
   readonly inProj: Linear
   readonly conv: Conv2d | null
   readonly outNorm: OutNormalization
   readonly outProj: Linear
 
   constructor(config: SS2DConfig) {
-    super()
     const { d_model, d_state = 16, ssm_ratio = 2, dt_rank = 'auto', d_conv = 3, conv_bias = true } = config
-    this.#type = parseForwardType(config.forward_type ?? 'v0')
-    this.#window = config.window
-    this.dInner = Math.trunc(ssm_ratio * d_model)
-    this.dState = d_state
-    this.dtRank = dt_rank === 'auto' ? Math.ceil(d_model / 16) : dt_rank
-    const [inner, rank] = [this.dInner, this.dtRank]
-    const initial = scanInitializers(config.initialize ?? 'v0', rank)
-    this.xProj = this.parameter('x_proj_weight', [directions, rank + 2 * d_state, inner], kaimingUniform(inner))
-    this.dtProj = this.parameter('dt_projs_weight', [directions, inner, rank], initial.dtWeight)
-    this.dtBias = this.parameter('dt_projs_bias', [directions, inner], initial.dtBias)
-    this.ALogs = this.parameter('A_logs', [directions * inner, d_state], initial.ALogs)
-    this.Ds = this.parameter('Ds', [directions * inner], constant(1), { decay: false })
+    const { forward_type = 'v0', initialize, window } = config
+    const type = parseForwardType(forward_type)
+    const inner = Math.trunc(ssm_ratio * d_model)
+    const rank = dt_rank === 'auto' ? Math.ceil(d_model / 16) : dt_rank
+    const pattern = config.pattern ?? (type.scan === 'cascade' ? 'cross' : type.scan)
+    super({ channels: inner, states: d_state, rank, pattern, initialize, window })
+    this.#type = type
+    this.#window = window
+    this.dInner = inner
     const plain = { bias: false, weightInitializer: imageNormal }
-    this.inProj = this.child('in_proj', new Linear(d_model, this.#type.gate === 'none' ? inner : 2 * inner, plain))
+    this.inProj = this.child('in_proj', new Linear(d_model, type.gate === 'none' ? inner : 2 * inner, plain))
     this.conv =
       d_conv > 1
         ? this.child(
@@ -191,7 +240,7 @@ export class SS2D extends Module {
             new Conv2d(inner, inner, d_conv, { padding: (d_conv - 1) >> 1, groups: inner, bias: conv_bias }),
           )
         : null
-    this.outNorm = this.child('out_norm', new OutNormalization(this.#type.outNorm, inner))
+    this.outNorm = this.child('out_norm', new OutNormalization(type.outNorm, inner))
     this.outProj = this.child('out_proj', new Linear(inner, d_model, plain))
   }
 
@@ -202,36 +251,11 @@ export class SS2D extends Module {
     const projected = this.inProj.forward(map)
     const [x, z] = gate === 'none' ? [projected, null] : split(projected, [inner, inner])
     const u = silu(this.conv ? this.conv.forward(x) : x)
-    const merged = scan === 'cascade' ? this.#cascade(u) : this.#scan(u, scan)
+    const merged = scan === 'cascade' ? this.#cascade(u) : this.scan(u)
     const normed = this.outNorm.forward(merged)
     const y = outActivation ? gelu(normed) : normed
     const gated = !z ? y : gate === 'silu' ? gatedActivation(z, y, 'silu') : mul(y, z)
     return this.outProj.forward(gated)
-  }
-
-  /** The sum of four scans of a map (B, H, W, E). */
-  #scan(u: Tensor, pattern: ScanPattern): Tensor {
-    const [, height, width] = u.shape
-    return scan2d(u, this.#parameters(u, 0, directions), scanPath(pattern, height, width), { window: this.#window })
-  }
-
-  /** delta, B, C of every position (B, L, ...) for directions [from, to), each by its own maps, and the rest of a scan. */
-  #parameters(u: Tensor, from: number, to: number) {
-    const count = to - from
-    const [batch, inner, rank, states] = [u.shape[0], this.dInner, this.dtRank, this.dState]
-    const length = u.shape.slice(1, -1).reduce((a, b) => a * b, 1)
-    const own = (parameter: Parameter) =>
-      count === directions
-        ? parameter.value
-        : slice(parameter.value, 0, (from * parameter.shape[0]) / directions, (to * parameter.shape[0]) / directions)
-    const width = rank + 2 * states
-    const maps = linear(u, reshape(own(this.xProj), [count * width, inner]))
-    const [dtLow, B, C] = split(reshape(maps, [batch, length, count, width]), [rank, states, states])
-    return {
-      delta: reshape(groupedLinear(dtLow, own(this.dtProj)), [batch, length, count * inner]),
-      ...{ A: neg(exp(own(this.ALogs))), B, C, D: own(this.Ds) },
-      deltaBias: reshape(own(this.dtBias), [count * inner]),
-    }
   }
 
   /**
@@ -243,7 +267,7 @@ export class SS2D extends Module {
       const [batch, height, width, inner] = map.shape
       const sequences = reshape(addLayerNorm(map, { eps: 1e-5 }).out, [batch * height, width, inner])
       const [forth, back] = [0, 1].map((k) => {
-        const parameters = this.#parameters(sequences, from + k, from + k + 1)
+        const parameters = this.parametersFor(sequences, from + k, from + k + 1)
         const path = scanPath(k === 0 ? 'rows' : 'rowsBack', 1, width)
         return scan2d(sequences, parameters, path, { window: this.#window })
       })
