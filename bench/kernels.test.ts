@@ -13,10 +13,10 @@ test('`bench kernels --quick --json` prints ratios, numbers and the kernels of a
   const { stdout } = await promisify(execFile)(process.execPath, [bin, 'bench', 'kernels', '--quick', '--json'])
   const report: BenchReport = JSON.parse(stdout)
   assert.equal(report.quick, true)
-  const [gemm, scan, memory, step] = report.sections
+  const [gemm, scan, memory, maps, step] = report.sections
   assert.deepEqual(
     report.sections.map(({ title }) => title),
-    ['GEMM 128^3', 'scan L=128 D=64 N=16', 'memory', 'step of mamba-tiny B=1 L=32'],
+    ['GEMM 128^3', 'scan L=128 D=64 N=16', 'memory', 'maps of 1 x 8 x 8 x 24', 'step of mamba-tiny B=1 L=32'],
   )
   for (const { ratios, measurements } of report.sections)
     for (const { name, value } of [...ratios, ...measurements]) assert.ok(Number.isFinite(value) && value >= 0, name)
@@ -27,6 +27,7 @@ test('`bench kernels --quick --json` prints ratios, numbers and the kernels of a
     )
   assert.ok(gemm.peers.length > 0 || gemm.remarks.some((remark) => remark.includes('numpy')))
   assert.ok(scan.ratios.some(({ name }) => name === 'forward, of the register-only limit'))
+  assert.ok(maps.ratios.some(({ name }) => name === "batch norm, training, of a copy's rate"))
   assert.ok(memory.measurements.every(({ unit }) => unit === 'GB/s'))
   const kernels = new Map(step.kernels!.map((kernel) => [kernel.kernel, kernel]))
   // Four layers: one scan each way in each.

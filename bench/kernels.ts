@@ -2,6 +2,7 @@
 import os from 'node:os'
 import { Bench } from './devices.js'
 import { benchGemm } from './gemm.js'
+import { benchMaps } from './maps.js'
 import { benchMemory } from './memory.js'
 import type { BenchReport, Section } from './report.js'
 import { benchScan } from './scan.js'
@@ -28,6 +29,7 @@ export async function benchKernels({ quick, onSection }: KernelBenchOptions): Pr
     ['GEMM', () => benchGemm(devices, quick)],
     ['selective scan', () => benchScan(devices, quick)],
     ['memory', () => benchMemory(devices, quick)],
+    ['maps', () => benchMaps(devices, quick)],
     ...(quick ? quickSteps : steps).map(
       (shape) => [`training step of ${shape.model}`, () => benchStep(backend, shape)] as const,
     ),
