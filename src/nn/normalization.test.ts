@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openReference } from '../backend/reference/index.js'
-import { noGrad, scope, setDefaultBackend, type Tensor, tensor } from '../tensor/index.js'
+import { backward, noGrad, scope, setDefaultBackend, sum, type Tensor, tensor } from '../tensor/index.js'
+import { runBlock } from './layers.js'
 import { BatchNorm1d, BatchNorm2d, InstanceNorm } from './normalization.js'
 
 const backend = openReference()
@@ -37,6 +38,13 @@ test('without momentum the running statistics are the means over all batches', (
     scope(() => void norm.forward(tensor([[a], [b]])))
   close(values(norm.runningMean!.value), [3])
   close(values(norm.runningVar!.value), [(2 + 8 + 2) / 3])
+})
+
+test('a batch that is computed again for its gradient counts once', () => {
+  const norm = new BatchNorm2d(2).initialize()
+  scope(() => backward(sum(runBlock(norm, batch(), true))))
+  assert.deepEqual(values(norm.numBatchesTracked!.value), [1])
+  close(values(norm.runningMean!.value), [0.2, 2])
 })
 
 test('evaluation normalises by the running statistics', () => {

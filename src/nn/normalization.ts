@@ -9,6 +9,7 @@ import {
   groupNorm,
   groupStatistics,
   instanceNorm,
+  isRecomputing,
   mean,
   mul,
   noGrad,
@@ -75,9 +76,10 @@ abstract class TrackingNorm extends ChannelAffine {
     return { mean: this.runningMean.value, variance: this.runningVar.value }
   }
 
-  /** Moves the running statistics towards those (C) of `count` values a channel, in training. */
+  /** Moves the running statistics towards those (C) of `count` values a channel, in training, once a batch. */
   protected track({ mean, variance }: Statistics, count: number): void {
-    if (!this.training || !this.runningMean || !this.runningVar || !this.numBatchesTracked) return
+    if (!this.training || isRecomputing()) return
+    if (!this.runningMean || !this.runningVar || !this.numBatchesTracked) return
     const seen = this.numBatchesTracked.value
     const more = add(seen, full([], 1, { dtype: 'int32', backend: seen.backend }))
     launch(seen.backend, 'copy', { input: more, out: seen }, {})

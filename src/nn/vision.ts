@@ -1,7 +1,6 @@
 // Small parts that image backbones share, all on (B, H, W, C).
 import { MambakitError, ShapeError } from '../errors.js'
 import {
-  adaptiveAveragePool,
   add,
   affine,
   div,
@@ -47,7 +46,7 @@ export class SqueezeExcitation extends Module {
   }
   /** (B, H, W, C) -> (B, H, W, C) */
   forward(input: Tensor): Tensor {
-    const squeezed = activations[this.#activation](this.reduce.forward(adaptiveAveragePool(input, 1)))
+    const squeezed = activations[this.#activation](this.reduce.forward(mean(input, { axis: [1, 2], keepDims: true })))
     return mul(input, sigmoid(this.expand.forward(squeezed)))
   }
 }

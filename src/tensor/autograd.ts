@@ -9,6 +9,10 @@ import { sameShape } from './shape.js'
 import { empty, type Tensor } from './tensor.js'
 
 let recording = true
+let recomputing = false
+
+/** True while `checkpoint` runs its body a second time: what the first run already did beside its result must not be done again. */
+export const isRecomputing = (): boolean => recomputing
 
 /** Runs a synchronous function without recording gradients. */
 export function noGrad<T>(body: () => NotPromise<T>): T {
@@ -307,12 +311,14 @@ export function checkpoint(
       leaves.forEach((leaf, i) => {
         leaf.requiresGrad = inputs[i].dtype !== 'int32' && inputs[i].dtype !== 'bool'
       })
-      const before = recording
+      const before = { recording, recomputing }
       recording = true
+      recomputing = true
       const outerSink = activeSink!
       const found = new Map<Tensor, Tensor>()
       try {
         const output = withRandom(new RandomStream(seed, stream, offset), () => body(...leaves))
+        recomputing = before.recomputing
         if (output.requiresGrad)
           propagate([{ tensor: output, grad: keep(gradOut!.view()) }], (leaf, g) => {
             if (!leaves.includes(leaf)) return outerSink(leaf, g)
@@ -320,7 +326,8 @@ export function checkpoint(
             found.set(leaf, earlier ? addGradients(earlier, g) : g)
           })
       } finally {
-        recording = before
+        recording = before.recording
+        recomputing = before.recomputing
       }
       return [...leaves.map((leaf) => found.get(leaf) ?? null), ...parameters.map(() => null)]
     },

@@ -7,6 +7,7 @@ export {
   type DifferentiableOperation,
   differentiable,
   grad,
+  isRecomputing,
   isRecorded,
   noGrad,
 } from './autograd.js'
