@@ -31,6 +31,26 @@ export interface ImageModelEntry {
   readonly note: string
 }
 
+/** A published VMamba: stem and mixer of the first or of the final version. */
+const vMamba = (
+  version: 'first' | 'final',
+  dims: number,
+  depths: readonly number[],
+  parameters: number,
+  gflops: number,
+  settings: { drop_path_rate: number; ssm_ratio?: number },
+): ImageModelEntry => ({
+  build: async (shape, chosen) => {
+    const { buildVMamba, vanillaVMambaDefaults, vMambaDefaults } = await import('./vmamba.js')
+    const defaults = version === 'first' ? vanillaVMambaDefaults : vMambaDefaults
+    return buildVMamba({ ...defaults, dims, depths, ...settings }, shape, chosen)
+  },
+  shape: { classes: 1000, channels: 3, size: 224 },
+  parameters,
+  flops: gflops * 1e9,
+  note: 'MzeroMiko/VMamba, arXiv 2401.10166',
+})
+
 export const sharedImageModels: Readonly<Record<string, ImageModelEntry>> = {
   'vit-mini': {
     build: async (shape, settings) => (await import('./vit.js')).buildViT({ embed_dim: 128 }, shape, settings),
@@ -39,6 +59,15 @@ export const sharedImageModels: Readonly<Record<string, ImageModelEntry>> = {
     flops: 54.9e6,
     note: 'ViT with patches of 4, 4 blocks, mean pooling: the baseline of small-scale experiments',
   },
+  'vanilla-vmamba-t': vMamba('first', 96, [2, 2, 9, 2], 22_893_448, 5.6, { drop_path_rate: 0.1 }),
+  'vanilla-vmamba-s': vMamba('first', 96, [2, 2, 27, 2], 44_417_416, 11.2, { drop_path_rate: 0.3 }),
+  'vanilla-vmamba-b': vMamba('first', 128, [2, 2, 27, 2], 76_254_056, 18.0, { drop_path_rate: 0.6 }),
+  'vmamba-t-s2l5': vMamba('final', 96, [2, 2, 5, 2], 30_705_832, 4.9, { drop_path_rate: 0.2 }),
+  'vmamba-s-s2l15': vMamba('final', 96, [2, 2, 15, 2], 50_147_752, 8.7, { drop_path_rate: 0.3 }),
+  'vmamba-b-s2l15': vMamba('final', 128, [2, 2, 15, 2], 88_557_800, 15.4, { drop_path_rate: 0.6 }),
+  'vmamba-t-s1l8': vMamba('final', 96, [2, 2, 8, 2], 30_249_064, 4.9, { drop_path_rate: 0.2, ssm_ratio: 1 }),
+  'vmamba-s-s1l20': vMamba('final', 96, [2, 2, 20, 2], 49_012_840, 8.6, { drop_path_rate: 0.3, ssm_ratio: 1 }),
+  'vmamba-b-s1l20': vMamba('final', 128, [2, 2, 20, 2], 86_614_504, 15.2, { drop_path_rate: 0.5, ssm_ratio: 1 }),
 }
 
 /**

@@ -5,4 +5,5 @@ export const partProbes: Readonly<Record<string, () => Promise<{ readonly probes
   groupmamba: () => import('./groupmamba/probes.js'),
   mamba: () => import('./mamba/probes.js'),
   mambaout: () => import('./mambaout/probes.js'),
+  vmamba: () => import('./vmamba-probes.js'),
 }
