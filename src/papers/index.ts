@@ -105,6 +105,8 @@ export const papers: readonly Paper[] = [
     domain: 'vision',
     authors: 7,
     date: '2024-03-26',
+    load: () => import('./plainmamba/index.js'),
+    imageModels: ['plainmamba-l1', 'plainmamba-l2', 'plainmamba-l3', 'plainmamba-mini'],
   },
   {
     number: 11,

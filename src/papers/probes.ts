@@ -6,4 +6,5 @@ export const partProbes: Readonly<Record<string, () => Promise<{ readonly probes
   mamba: () => import('./mamba/probes.js'),
   mambaout: () => import('./mambaout/probes.js'),
   vmamba: () => import('./vmamba-probes.js'),
+  plainmamba: () => import('./plainmamba/probes.js'),
 }

@@ -172,7 +172,7 @@ export const directionsOf = (pattern: ScanPattern): number => patterns[pattern](
 
 /** The directions of a scan over a map, and the same on a device. */
 export class ScanPath {
-  readonly #onDevice = new WeakMap<Backend, Tensor>()
+  readonly #onDevice = new WeakMap<Backend, Map<string, Tensor>>()
 
   /** Every direction has the same number of steps, and visits no position twice. */
   constructor(
@@ -198,18 +198,35 @@ export class ScanPath {
     return this.directions[0].length
   }
 
-  /** (K, T) int32, made once for a device and kept. */
+  /** (K, T) int32: the position of each step. Made once for a device and kept. */
   on(backend: Backend): Tensor {
-    let path = this.#onDevice.get(backend)
-    if (!path) {
-      const values = new Int32Array(this.directions.length * this.steps)
-      this.directions.forEach((steps, k) => {
-        values.set(steps, k * this.steps)
+    return this.#kept(backend, 'positions', [this.directions.length, this.steps], () => this.directions)
+  }
+
+  /** (T, K) int32: `stepDirections` of each step of each direction; with `byPosition` (L, K), of the step that comes there. */
+  codesOn(backend: Backend, { byPosition = false } = {}): Tensor {
+    const K = this.directions.length
+    return this.#kept(backend, byPosition ? 'codes by position' : 'codes', [this.steps, K], () => {
+      const codes = this.directions.map((order) => {
+        const bySteps = stepDirections(order, this.width)
+        return byPosition ? inverse(order).map((step) => bySteps[step]) : bySteps
       })
-      path = outsideScopes(() => tensor(values, { shape: [this.directions.length, this.steps], backend }))
-      this.#onDevice.set(backend, path)
+      return [Int32Array.from({ length: this.steps * K }, (_, i) => codes[i % K][Math.floor(i / K)])]
+    })
+  }
+
+  #kept(backend: Backend, name: string, shape: readonly number[], values: () => readonly Int32Array[]): Tensor {
+    const tensors = this.#onDevice.get(backend) ?? new Map<string, Tensor>()
+    this.#onDevice.set(backend, tensors)
+    let kept = tensors.get(name)
+    if (!kept) {
+      const rows = values()
+      const joined = new Int32Array(shape[0] * shape[1])
+      for (const [i, row] of rows.entries()) joined.set(row, i * row.length)
+      kept = outsideScopes(() => tensor(joined, { shape, backend }))
+      tensors.set(name, kept)
     }
-    return path
+    return kept
   }
 }
 

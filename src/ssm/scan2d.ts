@@ -15,7 +15,7 @@ export interface Scan2dParameters {
   /** (K D). */
   D?: Tensor | null
   deltaBias?: Tensor | null
-  /** Gate (B, L, D). */
+  /** Gate, of the input's shape. */
   z?: Tensor | null
 }
 
@@ -43,10 +43,11 @@ export function scan2d(
   const positions = grid ? input.shape[1] * input.shape[2] : input.shape[1]
   if (positions !== height * width || (grid && input.shape[1] !== height))
     throw new ShapeError('scan2d', [input.shape], `expected a map of ${height} x ${width}`)
-  const tokens = grid ? reshape(input, [input.shape[0], positions, input.shape[3]]) : input
+  const inTokens = (x: Tensor) => (x.rank === 4 ? reshape(x, [x.shape[0], positions, x.shape[3]]) : x)
   const { byStep, window = 0 } = options
-  const { out } = selectiveScan(tokens, delta, A, B, C, {
-    ...{ D, deltaBias, z, byStep },
+  const { out } = selectiveScan(inTokens(input), delta, A, B, C, {
+    ...{ D, deltaBias, byStep },
+    z: z && inTokens(z),
     deltaSoftplus: true,
     path: path.on(input.backend),
     merge: true,

@@ -72,3 +72,23 @@ export function mergeLeading(shape: Shape, strides: Shape, inner: number): { row
   }
   return { rows, stride }
 }
+
+/** Strides of the same memory seen as `target`, which has as many elements; null where no strides do. */
+export function viewStrides(shape: Shape, strides: Shape, target: Shape): number[] | null {
+  const axes = shape.flatMap((extent, axis) => (extent === 1 ? [] : [{ extent, stride: strides[axis] }]))
+  const found = new Array<number>(target.length).fill(1)
+  let to = target.length - 1
+  for (let from = axes.length - 1; from >= 0; ) {
+    // A run of axes that walks memory as one, and the axes of the target that it becomes.
+    const { stride } = axes[from]
+    let run = axes[from--].extent
+    while (from >= 0 && axes[from].stride === stride * run) run *= axes[from--].extent
+    let inside = 1
+    while (to >= 0 && (inside < run || target[to] === 1)) {
+      found[to] = stride * inside
+      inside *= target[to--]
+    }
+    if (inside !== run) return null
+  }
+  return found
+}

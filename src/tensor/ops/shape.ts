@@ -3,7 +3,7 @@ import { launch } from '../../backend/kernels.js'
 import { MambakitError, ShapeError } from '../../errors.js'
 import { differentiable } from '../autograd.js'
 import { zeros } from '../create.js'
-import { contiguousStrides, elementCount, normalizeAxis, type Shape, sameShape } from '../shape.js'
+import { contiguousStrides, elementCount, normalizeAxis, type Shape, sameShape, viewStrides } from '../shape.js'
 import { empty, type Tensor } from '../tensor.js'
 import { dense, expanded, hasDenseLast, sumTo } from './raw.js'
 
@@ -39,8 +39,9 @@ export function reshape(input: Tensor, shape: Shape): Tensor {
     name: 'reshape',
     inputs: [input],
     forward: () => {
-      const source = dense(input)
-      return source.view(resolved, contiguousStrides(resolved), source.offset)
+      const strides = input.size > 0 && hasDenseLast(input) ? viewStrides(input.shape, input.strides, resolved) : null
+      const source = strides ? input : dense(input)
+      return source.view(resolved, strides ?? contiguousStrides(resolved), source.offset)
     },
     backward: ([gradOut]) => [reshape(gradOut!, input.shape)],
   })
