@@ -1,5 +1,6 @@
 // The public surface of mambakit. What is not exported here is internal.
 export { loadModel } from '#load'
+export { loadImageModel } from '#load-image'
 export { convertModel, saveModel } from '#save'
 export { train } from '#train'
 export type { DeviceChoice } from './backend/open.js'
@@ -24,13 +25,27 @@ export { type ForwardOptions, MambaLM, type MambaState } from './models/mamba-lm
 export type { SamplingOptions, TokenScore } from './models/sampling.js'
 export * from './nn/index.js'
 export { type UseDeviceOptions, useDevice } from './pipeline/device.js'
+export {
+  type ClassifyOptions,
+  type ImageInput,
+  ImageModel,
+  type LabelScore,
+} from './pipeline/image-model.js'
 export { type GeneratedText, type GenerateTextOptions, LanguageModel } from './pipeline/language-model.js'
 export type { LoadModelOptions } from './pipeline/load.js'
-export { type PipelineOptions, pipeline, type TextGenerationPipeline } from './pipeline/pipeline.js'
+export {
+  type ImageClassificationPipeline,
+  type PipelineOptions,
+  pipeline,
+  type TextGenerationPipeline,
+} from './pipeline/pipeline.js'
 export type { ConvertModelOptions, SavedModel, SaveModelOptions } from './pipeline/save.node.js'
 export { type TextOptions, type TextPiece, TextSession } from './pipeline/session.js'
 export { SequenceState, StateError } from './pipeline/state.js'
-export type { LanguageModelTraining, RunEvent, TrainingRun } from './pipeline/train.node.js'
+export type { TrainingOptions } from './pipeline/train.node.js'
+export type { ImageClassifierTraining } from './pipeline/train-image-classifier.node.js'
+export type { LanguageModelTraining } from './pipeline/train-language-model.node.js'
+export type { RunEvent, TrainingRun } from './pipeline/training-run.node.js'
 export { MambaMixer, type MambaMixerConfig, type MambaMixerState, type MixerOptions } from './ssm/mamba.js'
 export * from './tensor/index.js'
 export { AdamW, type AdamWOptions } from './train/adamw.js'

@@ -15,10 +15,14 @@ export interface ModelOptions {
   readonly map?: boolean
 }
 
-/** Adds the argument and the options that every command with a trained model has. */
+/** Adds the argument and the options that every command with a trained language model has. */
 export function addModelArgument(command: Command): Command {
+  return addModelOptions(command.argument('<model>', modelForms))
+}
+
+/** Adds the options alone. */
+export function addModelOptions(command: Command): Command {
   return command
-    .argument('<model>', modelForms)
     .option('--tokenizer <name>', 'a folder with tokenizer.json, a hub id, or bytes; default: the one of the model')
     .option('--map', 'share the memory of the file: loads at once, writes some 15 % slower (native device)')
 }

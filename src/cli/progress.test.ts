@@ -10,7 +10,7 @@ function recorder(isTTY: boolean, columns = 80) {
   return { writes, stream, now: () => time, wait: (milliseconds: number) => (time += milliseconds) }
 }
 
-const at = (step: number) => ({ step, steps: 100, loss: 5.5 - step / 100, tokensPerSecond: 12_345 })
+const at = (step: number) => ({ step, steps: 100, loss: 5.5 - step / 100, unit: 'tokens', unitsPerSecond: 12_345 })
 
 describe('the progress bar', () => {
   test('redraws one line on a terminal, at most ten times a second, and ends with the last step', () => {

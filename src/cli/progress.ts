@@ -6,7 +6,9 @@ export interface Progress {
   readonly step: number
   readonly steps: number
   readonly loss: number
-  readonly tokensPerSecond: number
+  /** What is counted: tokens, images. */
+  readonly unit: string
+  readonly unitsPerSecond: number
 }
 
 export interface ProgressBar {
@@ -84,9 +86,9 @@ function plainLines(stream: Stream, now: () => number, timeLeft: TimeLeft): Prog
   }
 }
 
-function statusText({ step, steps, loss, tokensPerSecond }: Progress, secondsLeft: number | null): string {
+function statusText({ step, steps, loss, unit, unitsPerSecond }: Progress, secondsLeft: number | null): string {
   const left = secondsLeft === null ? '' : `  ${formatDuration(secondsLeft)} left`
-  return `step ${step}/${steps}  loss ${loss.toFixed(4)}  ${formatCount(tokensPerSecond)} tokens/s${left}`
+  return `step ${step}/${steps}  loss ${loss.toFixed(4)}  ${formatCount(unitsPerSecond)} ${unit}/s${left}`
 }
 
 /** Seconds until the last step at the pace of the latest steps; null until there are two to measure. */

@@ -31,3 +31,8 @@ export function formatTable(
       .trimEnd(),
   )
 }
+
+/** 1.23 GB, 45.60 MB. */
+export function formatBytes(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(2)} MB`
+}

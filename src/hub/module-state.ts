@@ -32,16 +32,23 @@ export function moduleToWrite(module: Module): TensorToWrite[] {
 
 /**
  * The name under which a checkpoint stores each parameter of a module. Throws CheckpointError for a missing, extra or
- * mis-shaped tensor. A shared parameter may be stored under any of its names, or under all.
+ * mis-shaped tensor. A shared parameter may be stored under any of its names, or under all. Parameters of the submodules
+ * `left` are left out, and may be anything in the checkpoint.
  */
-export function matchParameters(module: Module, reader: CheckpointReader): Map<Parameter, readonly string[]> {
+export function matchParameters(
+  module: Module,
+  reader: CheckpointReader,
+  left: readonly string[] = [],
+): Map<Parameter, readonly string[]> {
   const names = new Map<Parameter, string[]>()
+  const isLeft = (name: string) => left.some((each) => name.startsWith(`${each}.`))
   for (const [name, parameter] of module.namedParameters())
-    names.set(parameter, [...(names.get(parameter) ?? []), name])
+    if (!isLeft(name)) names.set(parameter, [...(names.get(parameter) ?? []), name])
   const known = new Set([...names.values()].flat())
   const fail = (name: string, fault: string, detail: string) => new CheckpointError(reader.file, name, fault, detail)
   for (const name of reader.tensors.keys())
-    if (!known.has(name)) throw fail(name, 'no-tensor', 'the model has no parameter of this name; check config.json')
+    if (!known.has(name) && !isLeft(name))
+      throw fail(name, 'no-tensor', 'the model has no parameter of this name; check config.json')
   const matched = new Map<Parameter, readonly string[]>()
   for (const [parameter, aliases] of names) {
     const stored = aliases.filter((name) => reader.tensors.has(name))
@@ -93,9 +100,18 @@ async function sameValues(reader: CheckpointReader, one: string, other: string):
   return true
 }
 
+export interface LoadModuleOptions extends LoadOptions {
+  /** Names of submodules that keep the values they have, whatever the checkpoint holds for them. */
+  readonly keep?: readonly string[]
+}
+
 /** Loads a state dict; names, shapes and dtypes are checked before anything is read, by matchParameters. */
-export async function loadModule(module: Module, reader: CheckpointReader, options: LoadOptions): Promise<void> {
-  const matched = matchParameters(module, reader)
+export async function loadModule(
+  module: Module,
+  reader: CheckpointReader,
+  { keep, ...options }: LoadModuleOptions,
+): Promise<void> {
+  const matched = matchParameters(module, reader, keep)
   for (const stored of matched.values()) await checkShared(reader, stored)
   // In the order of the file, so that a disk is read from front to back.
   const wanted = new Map([...matched].map(([parameter, [name]]) => [name, parameter]))

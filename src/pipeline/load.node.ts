@@ -73,6 +73,13 @@ export async function locateConfig(path: string, options: LocateOptions = {}): P
   throw new MambakitError(`${path}: expected a folder with config.json`)
 }
 
+/** The config.json of what names a model on this machine; null where it is not here. */
+export async function configOnDisk(path: string): Promise<Record<string, unknown> | null> {
+  if (!(await exists(path))) return null
+  const file = await locateConfig(path).catch(() => null)
+  return file !== null && (await exists(file)) ? readConfig(file) : null
+}
+
 export interface DownloadModelOptions extends LocateOptions {
   /** Default: the model with its tokenizer. */
   want?: Want

@@ -50,16 +50,26 @@ async function openPlace(address: string, known: string, options: LoadModelOptio
   return { name: `${address}/`, file: await openRepository(id, { endpoint, ...rest }) }
 }
 
+/** A model's configuration, and how to open its weights, which the caller closes. */
+export async function openModelFolder(
+  address: string,
+  options: LoadModelOptions = {},
+): Promise<{ place: Place; json: Json; configName: string; open: () => Promise<CheckpointReader> }> {
+  const place = await openPlace(address, 'config.json', options)
+  const configName = `${place.name}config.json`
+  const config = await place.file('config.json')
+  if (!config) throw new MambakitError(`${configName}: not found; expected the address of a model's folder`)
+  const json = parseConfigText(await config.text(), configName)
+  return { place, json, configName, open: () => openWeights(place.name, place.file) }
+}
+
 /** Loads a language model from a folder's address, which holds config.json and the weights, or by its hub id. */
 export async function loadModel(address: string, options: LoadModelOptions = {}): Promise<LanguageModel> {
-  const { name, file } = await openPlace(address, 'config.json', options)
-  const config = await file('config.json')
-  if (!config) throw new MambakitError(`${name}config.json: not found; expected the address of a model's folder`)
-  const json = parseConfigText(await config.text(), `${name}config.json`)
-  const tokenizer = await findTokenizer(json, { name, file }, options)
-  const weights = await openWeights(name, file)
+  const { place, json, configName, open } = await openModelFolder(address, options)
+  const tokenizer = await findTokenizer(json, place, options)
+  const weights = await open()
   try {
-    return await buildLanguageModel(json, `${name}config.json`, weights, tokenizer, options)
+    return await buildLanguageModel(json, configName, weights, tokenizer, options)
   } finally {
     await weights.close()
   }

@@ -1,6 +1,8 @@
-// `pipeline(task, model)`: a task as one call. The only task so far is 'text-generation'.
+// `pipeline(task, model)`: a task as one call. A task is a line of the table.
 import { loadModel } from '#load'
+import { loadImageModel } from '#load-image'
 import { MambakitError } from '../errors.js'
+import { type ClassifyOptions, type ImageInput, ImageModel, type LabelScore } from './image-model.js'
 import { type GeneratedText, type GenerateTextOptions, LanguageModel } from './language-model.js'
 import type { LoadModelOptions } from './load.js'
 import type { TextPiece } from './session.js'
@@ -17,20 +19,59 @@ export interface TextGenerationPipeline {
   dispose(): void
 }
 
+export interface ImageClassificationPipeline {
+  /** The best labels of an image with their probabilities: a path (in Node), the bytes of a file, a Blob, or pixels. */
+  (image: ImageInput, options?: ClassifyOptions): Promise<LabelScore[]>
+  /** The same for several images, computed in batches. */
+  (images: readonly ImageInput[], options?: ClassifyOptions): Promise<LabelScore[][]>
+  readonly model: ImageModel
+  /** Frees the model. */
+  dispose(): void
+}
+
+/** What a task's model is, and what its pipeline is. */
+export interface Pipelines {
+  'text-generation': { readonly model: LanguageModel; readonly pipeline: TextGenerationPipeline }
+  'image-classification': { readonly model: ImageModel; readonly pipeline: ImageClassificationPipeline }
+}
+
+const tasks: {
+  readonly [Task in keyof Pipelines]: (
+    model: string | Pipelines[Task]['model'],
+    options: PipelineOptions,
+  ) => Promise<Pipelines[Task]['pipeline']>
+} = {
+  async 'text-generation'(model, options) {
+    const lm = model instanceof LanguageModel ? model : await loadModel(model, options)
+    const generate = (prompts: string | readonly string[], given?: GenerateTextOptions) =>
+      lm.generateBatch([prompts].flat(), given)
+    return Object.assign(generate, {
+      stream: (prompt: string, given?: GenerateTextOptions) => lm.generatePieces(prompt, given),
+      model: lm,
+      dispose: () => lm.dispose(),
+    })
+  },
+  async 'image-classification'(model, options) {
+    const loaded = model instanceof ImageModel ? model : await loadImageModel(model, options)
+    const classify = async (images: ImageInput | readonly ImageInput[], given?: ClassifyOptions) => {
+      if (Array.isArray(images)) return loaded.classify(images, given)
+      return (await loaded.classify([images as ImageInput], given))[0]
+    }
+    return Object.assign(classify as ImageClassificationPipeline, { model: loaded, dispose: () => loaded.dispose() })
+  },
+}
+
 /** Loads a model for a task: a folder, a file (in a page: an address), or a model that is loaded already. */
-export async function pipeline(
-  task: 'text-generation',
-  model: string | LanguageModel,
+export async function pipeline<Task extends keyof Pipelines>(
+  task: Task,
+  model: string | Pipelines[Task]['model'],
   options: PipelineOptions = {},
-): Promise<TextGenerationPipeline> {
-  if (task !== 'text-generation')
-    throw new MambakitError(`pipeline: expected task 'text-generation', got '${task}'; no other is built yet`)
-  const lm = model instanceof LanguageModel ? model : await loadModel(model, options)
-  const generate = (prompts: string | readonly string[], given?: GenerateTextOptions) =>
-    lm.generateBatch([prompts].flat(), given)
-  return Object.assign(generate, {
-    stream: (prompt: string, given?: GenerateTextOptions) => lm.generatePieces(prompt, given),
-    model: lm,
-    dispose: () => lm.dispose(),
-  })
+): Promise<Pipelines[Task]['pipeline']> {
+  if (!Object.hasOwn(tasks, task))
+    throw new MambakitError(
+      `pipeline: expected task ${Object.keys(tasks)
+        .map((name) => `'${name}'`)
+        .join(' or ')}, got '${task}'; no other is built yet`,
+    )
+  return tasks[task](model, options)
 }

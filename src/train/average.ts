@@ -13,7 +13,8 @@ export class ExponentialAverage {
   ) {
     const seen = new Set<Parameter>()
     for (const [name, parameter] of parameters) {
-      if (seen.has(parameter)) continue
+      // Counters of batches are no weights.
+      if (seen.has(parameter) || parameter.dtype === 'int32') continue
       seen.add(parameter)
       const average = outsideScopes(() => keep(empty(parameter.value.backend, parameter.shape, parameter.value.dtype)))
       launch(average.backend, 'copy', { input: parameter.value, out: average }, {})

@@ -10,6 +10,7 @@ import { evaluate } from './eval.js'
 import { generate } from './generate.js'
 import { info } from './info.js'
 import { papers } from './papers.js'
+import { predict } from './predict.js'
 import { reproduce } from './reproduce.js'
 import { run } from './run.js'
 import { studio } from './studio.js'
@@ -21,6 +22,7 @@ export const commands: readonly CliCommand[] = [
   chat,
   convert,
   evaluate,
+  predict,
   info,
   download,
   run,

@@ -109,6 +109,22 @@ export function imageSet(name: string, classes: readonly string[], images: Store
   return { name, classes, images, labels, items: Int32Array.from({ length: count }, (_, i) => i) }
 }
 
+/**
+ * The set with its labels counted as `classes` are: those of a model, or of the images that it was trained on. Throws
+ * DataError where the set has a class that is not among them.
+ */
+export function underClasses(set: ImageSet, classes: readonly string[]): ImageSet {
+  if (set.classes.length === classes.length && set.classes.every((name, i) => name === classes[i])) return set
+  const numbers = set.classes.map((name) => classes.indexOf(name))
+  const unknown = set.classes.find((_, i) => numbers[i] === -1)
+  if (unknown !== undefined)
+    throw new DataError(
+      set.name,
+      `has the class '${unknown}'; expected one of ${classes.slice(0, 10).join(', ')}${classes.length > 10 ? `, ... (${classes.length} in all)` : ''}`,
+    )
+  return { ...set, classes, labels: set.labels.map((label) => numbers[label]) }
+}
+
 /** Part of a set. */
 export function subset(set: ImageSet, items: Int32Array, name = set.name): ImageSet {
   return { ...set, name, items }
@@ -127,7 +143,8 @@ export function firstOfEachClass(set: ImageSet, perClass: number): ImageSet {
 
 /**
  * Holds out about `fraction` of the images by a hash of their names (of their numbers where they have none): which ones
- * does not change when others are added. A class of one image keeps it for training; of several, at least one is held out.
+ * does not change when others are added. A class of one image keeps it for training; of several, at least one is held out,
+ * unless `fraction` is 0.
  */
 export function splitByHash(
   set: ImageSet,
@@ -144,7 +161,7 @@ export function splitByHash(
     const ranked = items.map((item) => ({ item, rank: hashOf(nameOf(item)) })).sort((a, b) => a.rank - b.rank)
     const chosen = ranked.filter(({ rank }) => rank < fraction)
     if (chosen.length === ranked.length) chosen.pop()
-    if (chosen.length === 0 && ranked.length > 1) chosen.push(ranked[0])
+    if (chosen.length === 0 && ranked.length > 1 && fraction > 0) chosen.push(ranked[0])
     for (const { item } of chosen) heldOut.add(item)
   }
   return {

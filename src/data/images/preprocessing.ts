@@ -21,6 +21,7 @@ export interface ImagePreprocessing {
 export const statistics = {
   imagenet: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
   cifar10: { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] },
+  grey: { mean: [0.449], std: [0.226] },
   mnist: { mean: [0.1307], std: [0.3081] },
   'fashion-mnist': { mean: [0.286], std: [0.353] },
 } as const satisfies Record<string, { mean: readonly number[]; std: readonly number[] }>

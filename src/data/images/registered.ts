@@ -13,6 +13,8 @@ export interface ImageDataSet {
   readonly channels: 1 | 3
   /** Height and width of every image. */
   readonly size: number
+  /** Whether what is flipped left to right is still of its class. */
+  readonly flips: boolean
   readonly statistics: { readonly mean: readonly number[]; readonly std: readonly number[] }
   /** Names of classes by what the files call them; absent where these are the names. Given how to read a text of the set. */
   readonly classes?: (text: (file: string) => Promise<string>) => Promise<ReadonlyMap<string, string>>
@@ -29,11 +31,13 @@ const idx = (train: string) => ({
 export const imageDataSets = {
   mnist: {
     ...idx('20k'),
+    flips: false,
     statistics: statistics.mnist,
     classes: numbered(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']),
   },
   'fashion-mnist': {
     ...idx('15k'),
+    flips: true,
     statistics: statistics['fashion-mnist'],
     classes: numbered([
       'T-shirt/top',
@@ -53,6 +57,7 @@ export const imageDataSets = {
     heldOut: { zip: 'cifar10-test-2000.zip' },
     channels: 3,
     size: 32,
+    flips: true,
     statistics: statistics.cifar10,
   },
   'tiny-imagenet-100': {
@@ -60,6 +65,7 @@ export const imageDataSets = {
     heldOut: { zip: 'val.zip' },
     channels: 3,
     size: 64,
+    flips: true,
     statistics: statistics.imagenet,
     classes: async (text) =>
       new Map(
