@@ -294,8 +294,12 @@ test('pipeline(text-generation) answers one prompt or several, and streams', asy
   for await (const piece of write.stream('Call', plain)) text += piece.text
   assert.equal(text, one.text)
   await assert.rejects(
-    pipeline('image-classification' as 'text-generation', lm),
-    /^MambakitError: pipeline: expected task 'text-generation', got 'image-classification'/,
+    pipeline('translation' as 'text-generation', lm),
+    /^MambakitError: pipeline: expected task 'text-generation' or 'image-classification', got 'translation'/,
+  )
+  await assert.rejects(
+    pipeline('image-classification', lm as never),
+    /^MambakitError: pipeline: expected a model for 'image-classification': where it is, or the model itself/,
   )
 })
 

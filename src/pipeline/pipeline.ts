@@ -35,6 +35,18 @@ export interface Pipelines {
   'image-classification': { readonly model: ImageModel; readonly pipeline: ImageClassificationPipeline }
 }
 
+/** The model itself, or the one that lies where a text says. Throws MambakitError for anything else. */
+async function given<Model>(
+  task: string,
+  model: string | Model,
+  kind: abstract new (...args: never) => Model,
+  load: (where: string) => Promise<Model>,
+): Promise<Model> {
+  if (typeof model === 'string') return load(model)
+  if (model instanceof kind) return model
+  throw new MambakitError(`pipeline: expected a model for '${task}': where it is, or the model itself`)
+}
+
 const tasks: {
   readonly [Task in keyof Pipelines]: (
     model: string | Pipelines[Task]['model'],
@@ -42,20 +54,21 @@ const tasks: {
   ) => Promise<Pipelines[Task]['pipeline']>
 } = {
   async 'text-generation'(model, options) {
-    const lm = model instanceof LanguageModel ? model : await loadModel(model, options)
-    const generate = (prompts: string | readonly string[], given?: GenerateTextOptions) =>
-      lm.generateBatch([prompts].flat(), given)
+    const lm = await given('text-generation', model, LanguageModel, (where) => loadModel(where, options))
+    const generate = (prompts: string | readonly string[], how?: GenerateTextOptions) =>
+      lm.generateBatch([prompts].flat(), how)
     return Object.assign(generate, {
-      stream: (prompt: string, given?: GenerateTextOptions) => lm.generatePieces(prompt, given),
+      stream: (prompt: string, how?: GenerateTextOptions) => lm.generatePieces(prompt, how),
       model: lm,
       dispose: () => lm.dispose(),
     })
   },
   async 'image-classification'(model, options) {
-    const loaded = model instanceof ImageModel ? model : await loadImageModel(model, options)
-    const classify = async (images: ImageInput | readonly ImageInput[], given?: ClassifyOptions) => {
-      if (Array.isArray(images)) return loaded.classify(images, given)
-      return (await loaded.classify([images as ImageInput], given))[0]
+    const load = (where: string) => loadImageModel(where, options)
+    const loaded = await given('image-classification', model, ImageModel, load)
+    const classify = async (images: ImageInput | readonly ImageInput[], how?: ClassifyOptions) => {
+      if (Array.isArray(images)) return loaded.classify(images, how)
+      return (await loaded.classify([images as ImageInput], how))[0]
     }
     return Object.assign(classify as ImageClassificationPipeline, { model: loaded, dispose: () => loaded.dispose() })
   },
