@@ -28,6 +28,8 @@ export interface VMambaConfig {
   /** Hidden width of the MLP over D; 0 leaves it out. */
   mlp_ratio: number
   patchembed_version: 'v1' | 'v2'
+  /** Pixels that the stem makes a position of. */
+  patch_size: number
   downsample_version: 'v1' | 'v2' | 'v3'
   /** Of the last block; it grows linearly from 0. */
   drop_path_rate: number
@@ -42,6 +44,7 @@ export const vMambaDefaults = {
   forward_type: 'v05_noz',
   mlp_ratio: 4,
   patchembed_version: 'v2',
+  patch_size: 4,
   downsample_version: 'v3',
   drop_path_rate: 0.2,
 } as const satisfies Partial<VMambaConfig>
@@ -66,10 +69,10 @@ export const vMambaLinear = (from: number, to: number, bias = true) =>
 export const stageWidths = (dims: number | readonly number[], stages: number): readonly number[] =>
   typeof dims === 'number' ? Array.from({ length: stages }, (_, i) => dims * 2 ** i) : dims
 
-/** A 4 x 4 convolution of stride 4 and a norm; or two 3 x 3 of stride 2, a norm after each, GELU between. */
+/** A convolution of a patch and a norm; or (v2) two that halve twice, a norm after each, GELU between. */
 export class VMambaStem extends Module {
   readonly #convolutions: readonly (readonly [Conv2d, LayerNorm])[]
-  constructor(inChannels: number, width: number, version: VMambaConfig['patchembed_version']) {
+  constructor(inChannels: number, width: number, patch: number, version: VMambaConfig['patchembed_version']) {
     super()
     const step = (
       at: number,
@@ -79,12 +82,13 @@ export class VMambaStem extends Module {
       options: { stride: number; padding?: number },
     ) =>
       [this.child(`${at}`, new Conv2d(from, to, kernel, options)), this.child(`${at + 2}`, new LayerNorm(to))] as const
-    const half = width >> 1
+    const [half, stride] = [width >> 1, patch >> 1]
+    const overlapping = { stride, padding: 1 }
     // Places in the official Sequential; permutations and GELU lie between.
     this.#convolutions =
       version === 'v1'
-        ? [step(0, inChannels, width, 4, { stride: 4 })]
-        : [step(0, inChannels, half, 3, { stride: 2, padding: 1 }), step(5, half, width, 3, { stride: 2, padding: 1 })]
+        ? [step(0, inChannels, width, patch, { stride: patch })]
+        : [step(0, inChannels, half, stride + 1, overlapping), step(5, half, width, stride + 1, overlapping)]
   }
   /** (B, H, W, C) -> (B, h, w, D) */
   forward(images: Tensor): Tensor {
@@ -178,8 +182,9 @@ type MapModule = Module & { forward(map: Tensor): Tensor }
 
 /** Blocks that work on one map, and what halves it for the next stage. */
 export interface Stage {
-  /** Official name, 'layers.0'. */
+  /** Official names: 'layers.0', and that of which its blocks are numbered. */
   readonly name: string
+  readonly blocksName: string
   readonly blocks: readonly MapModule[]
   readonly downsample: MapModule | null
 }
@@ -194,6 +199,7 @@ export abstract class VssPyramid extends Module {
     /** For error messages. */
     protected readonly label: string,
     inChannels: number,
+    protected readonly patch: number,
   ) {
     super()
     this.inChannels = inChannels
@@ -201,12 +207,12 @@ export abstract class VssPyramid extends Module {
   /** The maps of the stages before they are halved, at strides 4, 8, 16, 32. `observe` is shown each stage as well, halved. */
   features(images: Tensor, { observe }: ImageForwardOptions = {}): Tensor[] {
     checkImages(this.label, images, this.inChannels)
-    if (images.shape[1] < 4 || images.shape[2] < 4)
-      throw new ShapeError(this.label, [images.shape], 'expected sides of at least 4, a patch')
+    if (images.shape[1] < this.patch || images.shape[2] < this.patch)
+      throw new ShapeError(this.label, [images.shape], `expected sides of at least ${this.patch}, a patch`)
     let entering = this.stem.forward(images)
     observe?.('patch_embed', entering)
-    return this.stages.map(({ name, blocks, downsample }) => {
-      const map = throughBlocks(`${name}.blocks`, blocks, entering, this.recompute, observe)
+    return this.stages.map(({ name, blocksName, blocks, downsample }) => {
+      const map = throughBlocks(blocksName, blocks, entering, this.recompute, observe)
       entering = downsample ? downsample.forward(map) : map
       observe?.(name, entering)
       return map
@@ -234,12 +240,15 @@ abstract class VMambaPyramid extends VssPyramid {
   protected readonly stages: readonly Stage[]
   protected readonly widths: readonly number[]
   constructor(config: Omit<VMambaConfig, 'num_classes'>) {
-    super('vmamba', config.in_chans)
+    super('vmamba', config.in_chans, config.patch_size)
     const { depths, downsample_version: version } = config
     this.widths = stageWidths(config.dims, depths.length)
     if (this.widths.length !== depths.length)
       throw new MambakitError(`vmamba: expected as many dims as depths, got ${this.widths.length} and ${depths.length}`)
-    this.stem = this.child('patch_embed', new VMambaStem(config.in_chans, this.widths[0], config.patchembed_version))
+    this.stem = this.child(
+      'patch_embed',
+      new VMambaStem(config.in_chans, this.widths[0], config.patch_size, config.patchembed_version),
+    )
     const rates = dropPathRates(
       config.drop_path_rate,
       depths.reduce((sum, depth) => sum + depth, 0),
@@ -252,6 +261,7 @@ abstract class VMambaPyramid extends VssPyramid {
         version === 'v1' ? new PatchMerging2d(width, next) : new ConvolutionMerging(width, next, version)
       return {
         name,
+        blocksName: `${name}.blocks`,
         blocks: this.childList(`${name}.blocks`, blocks),
         downsample: next === undefined ? null : this.child(`${name}.downsample`, merging()),
       }

@@ -181,6 +181,8 @@ export const papers: readonly Paper[] = [
     domain: 'vision',
     authors: 3,
     date: '2024-03-14',
+    load: () => import('./efficientvmamba/index.js'),
+    imageModels: ['efficientvmamba-t', 'efficientvmamba-s', 'efficientvmamba-b'],
   },
   {
     number: 20,
