@@ -17,6 +17,15 @@ export interface DataSet {
 }
 
 export const dataSets: Readonly<Record<string, DataSet>> = {
+  'text-tinyshakespeare': {
+    description: 'Tiny Shakespeare: 1,115,394 characters of his plays',
+    source: 'karpathy/char-rnn @6f9487a, data/tinyshakespeare/input.txt',
+    licence: 'public domain; the repository carries no licence',
+    cut: 'the whole file, gzipped',
+    files: {
+      'input.txt.gz': { bytes: 433884, sha256: '13125fe8f49092165d7d489e3944db52d1ba546e64a60080cc9523bcd0c5e46a' },
+    },
+  },
   'text-wikitext2': {
     description: 'WikiText-2 with <unk>: its validation and its test part',
     source: 'pytorch/examples @77f55b9, word_language_model/data/wikitext-2 (Merity et al. 2017, arXiv 1609.07843)',

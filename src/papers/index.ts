@@ -148,6 +148,7 @@ export const papers: readonly Paper[] = [
     authors: 2,
     date: '2024-05-13',
     load: () => import('./mambaout/index.js'),
+    experiment: () => import('./mambaout/experiment.js'),
     imageModels: ['mambaout-femto', 'mambaout-kobe', 'mambaout-tiny', 'mambaout-small', 'mambaout-base'],
   },
   {

@@ -29,10 +29,10 @@ export interface MambaOutConfig {
 export const mambaOutDefaults = { conv_ratio: 1, kernel_size: 7, drop_path_rate: 0 }
 
 const { constant, imageNormal } = initializers
-const eps = 1e-6
-const linearOf = (from: number, to: number) =>
+export const eps = 1e-6
+export const linearOf = (from: number, to: number) =>
   new Linear(from, to, { weightInitializer: imageNormal, biasInitializer: constant(0) })
-const convOf = (from: number, to: number, kernel: number, options: { stride?: number; groups?: number } = {}) =>
+export const convOf = (from: number, to: number, kernel: number, options: { stride?: number; groups?: number } = {}) =>
   new Conv2d(from, to, kernel, {
     ...options,
     padding: kernel >> 1,
@@ -94,7 +94,7 @@ class Stem extends Module {
 }
 
 /** Halves the map. */
-class Downsampling extends Module {
+export class Downsampling extends Module {
   readonly conv: Conv2d
   readonly norm: LayerNorm
   constructor(from: number, to: number) {

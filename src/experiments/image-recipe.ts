@@ -1,0 +1,138 @@
+// What the experiments of image backbones share: small models trained on CIFAR-10 by one recipe, scored image by image, and
+// timed side by side.
+import { smallImageAugmentation } from '../data/images/augmentation.js'
+import { ImageLoader, makeHere } from '../data/images/image-loader.js'
+import { firstOfEachClass, type ImageSplit, splitByHash } from '../data/images/image-set.js'
+import { imageDataSets, openImageDataSet } from '../data/images/registered.js'
+import { countCost } from '../models/cost.js'
+import type { ImageClassifier } from '../models/image-classifier.js'
+import { type Distillation, ImageClassification, measureClassifier, targetLoss } from '../tasks/image-classification.js'
+import { backward, empty, noGrad, normal, RandomStream, randomIntegers, scope, withBackend } from '../tensor/index.js'
+import type { Measured, Settings, UnitContext } from './experiment.js'
+
+/** Of a part that trains by this recipe. At sweep scale a tenth of the training images is what settings are chosen by. */
+export const imageSizes = {
+  quick: { steps: 12, batch: 16, trainPerClass: 30, testPerClass: 5, tuning: 0 },
+  default: { steps: 1500, batch: 64, trainPerClass: 1000, testPerClass: 200, tuning: 0 },
+  full: { steps: 1500, batch: 64, trainPerClass: 1000, testPerClass: 200, tuning: 0 },
+  sweep: { steps: 500, batch: 64, trainPerClass: 1000, testPerClass: 200, tuning: 1 },
+} as const satisfies Record<string, Settings>
+
+/** What every method tries. */
+export const imageGrid: readonly Settings[] = [{ learningRate: 1e-3 }, { learningRate: 2e-3 }, { learningRate: 4e-3 }]
+
+export const imageShape = { classes: 10, channels: 3, size: imageDataSets.cifar10.size } as const
+
+/** Chooses settings by images that no criterion uses. */
+export const imageTuneBy = { number: 'tuning accuracy', better: 'higher' } as const
+
+/** Images of every method and seed: the first of each class by name. */
+async function openCifar({ data, sizes }: UnitContext): Promise<ImageSplit> {
+  const { train, heldOut } = await openImageDataSet('cifar10', await data('cifar10'))
+  const used = firstOfEachClass(train, sizes.trainPerClass)
+  return sizes.tuning ? splitByHash(used, 0.1) : { train: used, heldOut: firstOfEachClass(heldOut, sizes.testPerClass) }
+}
+
+/** Operations of one image in millions, as the papers count them. The model must get new values afterwards. */
+function megaflopsOf(model: ImageClassifier): number {
+  const { size, channels } = imageShape
+  const { publishedFlops } = countCost((backend) => {
+    model.initialize({ backend }).eval()
+    withBackend(backend, () => noGrad(() => scope(() => void model.forward(empty(backend, [1, size, size, channels])))))
+  })
+  model.train()
+  return publishedFlops / 1e6
+}
+
+/**
+ * Trains a classifier on CIFAR-10: AdamW, weight decay 0.05, 10 % warm-up, cosine to 0, labels smoothed by 0.1, padded crops
+ * and flips, the same batches for every method of a seed. `correct` says of each test image whether it was told right.
+ */
+export async function trainOnCifar(
+  context: UnitContext,
+  model: ImageClassifier,
+  options: { readonly steps?: number; readonly distillation?: Distillation } = {},
+): Promise<Measured> {
+  const { backend, sizes, settings, seed, train, progress } = context
+  const { steps = sizes.steps, distillation } = options
+
+  // The data.
+  const split = await openCifar(context)
+  const preprocessing = {
+    size: imageShape.size,
+    channels: imageShape.channels,
+    cropRatio: 1,
+    interpolation: 'bilinear',
+    ...imageDataSets.cifar10.statistics,
+  } as const
+  const sets = [split.train, split.heldOut] as const
+  const loader = new ImageLoader(
+    sets,
+    preprocessing,
+    { batch: sizes.batch, augmentation: smallImageAugmentation, seed },
+    makeHere({ sets: sets.map(({ images }) => ({ images, cache: null })), preprocessing }),
+  )
+
+  // The training.
+  const megaflops = megaflopsOf(model)
+  model.initialize({ seed, backend })
+  const curve = await train(new ImageClassification(model, loader, { labelSmoothing: 0.1, distillation }), {
+    steps,
+    schedule: 'cosine',
+    learningRate: settings.learningRate,
+    warmup: Math.floor(steps / 10),
+    weightDecay: 0.05,
+    clipNorm: 5,
+    evaluateEvery: Math.ceil(steps / 5),
+    seed,
+  })
+
+  // The measurements.
+  progress('testing', 0.96)
+  const { top1, correct } = await measureClassifier(model, loader.heldOut(), preprocessing)
+  const name = sizes.tuning ? 'tuning accuracy' : 'accuracy'
+  return {
+    numbers: { parameters: model.parameterCount(), megaflops, [name]: top1 },
+    items: { correct },
+    series: {
+      accuracy: curve.evaluations.map(({ step, measurements }) => [step, measurements['top-1']] as const),
+      loss: curve.losses,
+    },
+  }
+}
+
+/** Seconds of a forward and a backward pass of `batch` random images, by model and round. The models take turns, so that what else the machine does falls on all alike. */
+export async function timeTraining(
+  { backend, seed, progress }: UnitContext,
+  models: Readonly<Record<string, ImageClassifier>>,
+  { batch, rounds }: { readonly batch: number; readonly rounds: number },
+): Promise<Readonly<Record<string, readonly number[]>>> {
+  const { size, channels, classes } = imageShape
+  const images = normal([batch, size, size, channels], 0, 1, { backend, stream: new RandomStream(seed) })
+  const labels = randomIntegers([batch], 0, classes, { backend, stream: new RandomStream(seed) })
+  const seconds = Object.fromEntries(Object.keys(models).map((name) => [name, [] as number[]]))
+  for (const model of Object.values(models)) model.initialize({ seed, backend }).train()
+  // The first round warms up.
+  for (let round = -1; round < rounds; round++) {
+    progress(`round ${round + 1} of ${rounds}`, (round + 1) / (rounds + 1))
+    for (const [name, model] of Object.entries(models)) {
+      const started = performance.now()
+      const loss = scope(() => {
+        const value = targetLoss(model.forward(images), labels)
+        backward(value)
+        return value
+      })
+      await loss.data()
+      if (round >= 0) seconds[name].push((performance.now() - started) / 1000)
+      loss.dispose()
+      model.clearGradients()
+    }
+  }
+  for (const model of Object.values(models)) model.dispose()
+  images.dispose()
+  labels.dispose()
+  return seconds
+}
+
+/** Item i is a's time over b's in round i. */
+export const timeRatios = (a: readonly number[], b: readonly number[]): number[] => a.map((value, i) => value / b[i])

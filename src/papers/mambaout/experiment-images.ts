@@ -1,0 +1,126 @@
+// Part 1: classifying small images, with and without selective scans behind the convolutions; and what a training step of
+// each takes.
+import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
+import {
+  imageGrid,
+  imageSizes,
+  imageTuneBy,
+  timeRatios,
+  timeTraining,
+  trainOnCifar,
+} from '../../experiments/image-recipe.js'
+import { MambaOutMini } from './experiment-models.js'
+
+const models = {
+  mambaout: () => new MambaOutMini(null),
+  one: () => new MambaOutMini('rows'),
+  four: () => new MambaOutMini('cross'),
+}
+
+async function measure(context: UnitContext): Promise<Measured> {
+  const model = models[context.method as keyof typeof models]()
+  const measured = await trainOnCifar(context, model)
+  model.dispose()
+  return measured
+}
+
+const points = { metric: 'correct', better: 'higher', factor: 100, unit: 'points', digits: 1 } as const
+
+export const classificationPart: Part = {
+  name: 'classification',
+  title: 'Images of CIFAR-10',
+  version: 1,
+  data: ['cifar10'],
+  sizes: imageSizes,
+  methods: {
+    mambaout: { label: 'MambaOut-mini', tuned: { learningRate: 2e-3 }, grid: imageGrid, seconds: 60 },
+    one: { label: 'with scans in one direction', tuned: { learningRate: 2e-3 }, grid: imageGrid, seconds: 75 },
+    four: { label: 'with scans in four directions', tuned: { learningRate: 2e-3 }, grid: imageGrid, seconds: 110 },
+  },
+  standIns: { mambaout: 'one' },
+  tuneBy: imageTuneBy,
+  criteria: [
+    {
+      name: 'one direction',
+      statement: 'accuracy over the network with scans in one direction',
+      method: 'mambaout',
+      minus: 'one',
+      expected: 0,
+      failure: -0.005,
+      ...points,
+    },
+    {
+      name: 'four directions',
+      statement: 'accuracy over the network with scans in four directions',
+      method: 'mambaout',
+      minus: 'four',
+      expected: 0,
+      failure: -0.005,
+      ...points,
+    },
+  ],
+  plots: [
+    {
+      name: 'accuracy',
+      title: 'Test accuracy during training',
+      series: 'accuracy',
+      x: { label: 'step' },
+      y: { label: 'top-1 accuracy' },
+      marks: [{ y: 0.1, label: 'chance' }],
+    },
+  ],
+  measure,
+}
+
+async function measureSpeed(context: UnitContext): Promise<Measured> {
+  const { batch, rounds } = context.sizes
+  // Whoever stands in for MambaOut is timed in its place.
+  const own = models[context.method as keyof typeof models]
+  const seconds = await timeTraining(context, { own: own(), one: models.one(), four: models.four() }, { batch, rounds })
+  return {
+    numbers: {},
+    items: { 'of one': timeRatios(seconds.one, seconds.own), 'of four': timeRatios(seconds.four, seconds.own) },
+    series: {},
+  }
+}
+
+const times = { metric: 'of one', better: 'higher', statistic: 'median', unit: 'times', digits: 2 } as const
+
+export const speedPart: Part = {
+  name: 'speed',
+  title: 'Time of a training step',
+  version: 1,
+  timed: true,
+  seeds: 1,
+  sizes: {
+    quick: { batch: 8, rounds: 3 },
+    default: { batch: 64, rounds: 30 },
+    full: { batch: 64, rounds: 30 },
+  },
+  methods: {
+    mambaout: { label: 'MambaOut-mini', tuned: {}, grid: [], seconds: 25 },
+    one: { label: 'with scans in one direction', tuned: {}, grid: [], seconds: 25 },
+  },
+  standIns: { mambaout: 'one' },
+  criteria: [
+    {
+      name: 'one direction',
+      statement: 'time of the network with scans in one direction, of MambaOut-mini’s',
+      method: 'mambaout',
+      expected: 1.2,
+      failure: 1,
+      ...times,
+    },
+    {
+      name: 'four directions',
+      statement: 'time of the network with scans in four directions, of MambaOut-mini’s',
+      method: 'mambaout',
+      expected: 2,
+      failure: 1,
+      ...times,
+      metric: 'of four',
+    },
+  ],
+  plots: [],
+  measure: measureSpeed,
+}
