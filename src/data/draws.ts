@@ -4,13 +4,17 @@ import { mixWords } from './permutation.js'
 
 export class Draws {
   #counter = 0
-  readonly #key: readonly number[]
+  /** 64 bits of the key. */
+  readonly #one: number
+  readonly #two: number
   constructor(...key: readonly number[]) {
-    this.#key = key.flatMap((part) => [part >>> 0, Math.floor(part / 2 ** 32)])
+    const words = key.flatMap((part) => [part >>> 0, Math.floor(part / 2 ** 32)])
+    this.#one = mixWords(1, ...words)
+    this.#two = mixWords(2, ...words)
   }
   /** Uniform in [0, 1), of 32 bits. */
   unit(): number {
-    return mixWords(this.#counter++, ...this.#key) / 2 ** 32
+    return mixWords(this.#counter++, this.#one, this.#two) / 2 ** 32
   }
   /** Uniform in [low, high). */
   uniform(low: number, high: number): number {

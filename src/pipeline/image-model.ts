@@ -5,7 +5,7 @@ import type { Pixels } from '../data/images/pixels.js'
 import {
   evaluationCrop,
   type ImagePreprocessing,
-  normalizeInto,
+  normalizerOf,
   parsePreprocessing,
 } from '../data/images/preprocessing.js'
 import { MambakitError } from '../errors.js'
@@ -150,9 +150,10 @@ export class ImageModel {
     const values = size * size * channels
     const images = new Float32Array(inputs.length * values)
     const pixels = await Promise.all(inputs.map(readInput))
+    const normalize = normalizerOf(this.preprocessing)
     pixels.forEach((image, row) => {
       const out = images.subarray(row * values, (row + 1) * values)
-      normalizeInto(evaluationCrop(image, this.preprocessing), this.preprocessing, out)
+      normalize(evaluationCrop(image, this.preprocessing), out)
     })
     const logits = await classify(this.model, { images, batch: inputs.length }, this.preprocessing)
     const classes = this.labels.length

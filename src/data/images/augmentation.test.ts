@@ -15,7 +15,7 @@ import {
   strongAugmentation,
 } from './augmentation.js'
 import { crop, flipHorizontally, flipVertically, type Pixels, pad, withChannels } from './pixels.js'
-import { evaluationCrop, type ImagePreprocessing, normalizeInto } from './preprocessing.js'
+import { evaluationCrop, type ImagePreprocessing, normalizerOf } from './preprocessing.js'
 import { resizeShorterSide } from './resize.js'
 
 const ramp = (width: number, height: number, channels: 1 | 3 = 1): Pixels => ({
@@ -104,7 +104,7 @@ test('evaluation resizes the shorter side and keeps the middle', () => {
 test('normalisation is (v / 255 - mean) / std of each channel', () => {
   const out = new Float32Array(6)
   const image: Pixels = { width: 2, height: 1, channels: 3, data: Uint8Array.of(0, 51, 102, 153, 204, 255) }
-  normalizeInto(image, { ...rgb, mean: [0.1, 0.2, 0.3], std: [0.5, 0.25, 0.2] }, out)
+  normalizerOf({ ...rgb, mean: [0.1, 0.2, 0.3], std: [0.5, 0.25, 0.2] })(image, out)
   const expected = [-0.2, 0, 0.5, 1, 2.4, 3.5]
   for (let i = 0; i < 6; i++) assert.ok(Math.abs(out[i] - expected[i]) < 1e-6, `${out[i]} for ${expected[i]}`)
 })

@@ -5,7 +5,7 @@ import { augment, drawMixture, erase, type ImageAugmentation, type Mixture, mixI
 import { readImage, type StoredImages } from './image-set.js'
 import type { PixelCache } from './pixel-cache.js'
 import type { Pixels } from './pixels.js'
-import { evaluationCrop, type ImagePreprocessing, normalizeInto } from './preprocessing.js'
+import { evaluationCrop, type ImagePreprocessing, normalizerOf } from './preprocessing.js'
 
 export interface BatchRequest {
   /** Which of the sets. */
@@ -43,6 +43,7 @@ export async function makeBatch({ sets, preprocessing }: BatchSource, request: B
   const { items, training } = request
   const values = size * size * channels
   const images = new Float32Array(items.length * values)
+  const normalize = normalizerOf(preprocessing)
   const read = async (item: number): Promise<Pixels> => {
     const known = cache?.get(item)
     if (known) return known
@@ -61,12 +62,12 @@ export async function makeBatch({ sets, preprocessing }: BatchSource, request: B
     }
     const out = images.subarray(row * values, (row + 1) * values)
     if (!training) {
-      normalizeInto(evaluationCrop(image, preprocessing), preprocessing, out)
+      normalize(evaluationCrop(image, preprocessing), out)
       continue
     }
     const { augmentation, seed, position } = training
     const draws = new Draws(streams.image, seed, position + row)
-    normalizeInto(augment(image, augmentation, preprocessing, draws), preprocessing, out)
+    normalize(augment(image, augmentation, preprocessing, draws), out)
     if (augmentation.erase > 0) erase(out, size, size, channels, augmentation.erase, draws)
   }
   return { images, mixture: mixBatch(images, items.length, preprocessing, training) }

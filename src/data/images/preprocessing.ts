@@ -44,15 +44,21 @@ function roundHalfEven(value: number): number {
   return value - low === 0.5 ? low + (low % 2) : Math.round(value)
 }
 
-/** Writes (value / 255 - mean) / std of every pixel to `out`, (H, W, C). */
-export function normalizeInto({ data, channels }: Pixels, { mean, std }: ImagePreprocessing, out: Float32Array): void {
-  // A table a channel: 256 values, whatever the image.
-  const tables = Array.from({ length: channels }, (_, c) =>
-    Float32Array.from({ length: 256 }, (_, v) => (v / 255 - mean[c]) / std[c]),
-  )
-  if (channels === 1) for (let i = 0; i < data.length; i++) out[i] = tables[0][data[i]]
-  else {
-    const [red, green, blue] = tables
+/** Writes (value / 255 - mean) / std of every pixel of an image to `out`, (H, W, C). */
+export type Normalizer = (image: Pixels, out: Float32Array) => void
+
+/** The normalisation of a preprocessing: a table of 256 a channel, whatever the image. */
+export function normalizerOf({ mean, std, channels }: ImagePreprocessing): Normalizer {
+  const [red, green = red, blue = red] = Array.from({ length: channels }, (_, c) => {
+    const table = new Float32Array(256)
+    for (let v = 0; v < 256; v++) table[v] = (v / 255 - mean[c]) / std[c]
+    return table
+  })
+  if (channels === 1)
+    return ({ data }, out) => {
+      for (let i = 0; i < data.length; i++) out[i] = red[data[i]]
+    }
+  return ({ data }, out) => {
     for (let i = 0; i < data.length; i += 3) {
       out[i] = red[data[i]]
       out[i + 1] = green[data[i + 1]]

@@ -13,51 +13,73 @@ export function warp(
   interpolation: Interpolation,
   fill: readonly number[],
 ): Pixels {
-  const { width, height, channels, data: from } = image
-  const data = new Uint8Array(from.length)
-  const [columns, rows] = interpolation === 'bilinear' ? [new Int32Array(2), 2] : [new Int32Array(4), 4]
-  const values = new Float64Array(rows)
-  const clampColumn = (x: number) => Math.min(width - 1, Math.max(0, x)) * channels
-  const lead = interpolation === 'bilinear' ? 0 : 1
+  const { width, height, channels } = image
+  const data = new Uint8Array(image.data.length)
+  const sample = interpolation === 'bilinear' ? sampleLinear : sampleCubic
   for (let y = 0, to = 0; y < height; y++)
     for (let x = 0; x < width; x++, to += channels) {
       const u = a * (x + 0.5) + b * (y + 0.5) + c
       const v = d * (x + 0.5) + e * (y + 0.5) + f
-      if (!(u >= 0 && u < width && v >= 0 && v < height)) {
-        for (let k = 0; k < channels; k++) data[to + k] = fill[k]
-        continue
-      }
-      const left = Math.floor(u - 0.5)
-      const top = Math.floor(v - 0.5)
-      const dx = u - 0.5 - left
-      const dy = v - 0.5 - top
-      for (let i = 0; i < rows; i++) columns[i] = clampColumn(left - lead + i)
-      for (let k = 0; k < channels; k++) {
-        for (let i = 0; i < rows; i++) {
-          const line = top - lead + i
-          // Above the image its first row counts; below it the row before is kept.
-          if (i > 0 && (line < 0 || line >= height)) {
-            values[i] = values[i - 1]
-            continue
-          }
-          const start = Math.min(height - 1, Math.max(0, line)) * width * channels + k
-          values[i] =
-            lead === 0
-              ? linear(from[start + columns[0]], from[start + columns[1]], dx)
-              : cubic(
-                  from[start + columns[0]],
-                  from[start + columns[1]],
-                  from[start + columns[2]],
-                  from[start + columns[3]],
-                  dx,
-                )
-        }
-        const value =
-          lead === 0 ? linear(values[0], values[1], dy) : cubic(values[0], values[1], values[2], values[3], dy)
-        data[to + k] = value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value)
-      }
+      if (u >= 0 && u < width && v >= 0 && v < height) sample(image, u - 0.5, v - 0.5, data, to)
+      else for (let k = 0; k < channels; k++) data[to + k] = fill[k]
     }
   return { ...image, data }
+}
+
+const toByte = (value: number) => (value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value))
+const clamp = (value: number, extent: number) => (value < 0 ? 0 : value >= extent ? extent - 1 : value)
+
+/** Writes the channels at (u, v), in pixels from the middle of the first, to out[to...]. */
+function sampleLinear(
+  { width, height, channels, data }: Pixels,
+  u: number,
+  v: number,
+  out: Uint8Array,
+  to: number,
+): void {
+  const left = Math.floor(u)
+  const top = Math.floor(v)
+  const [dx, dy] = [u - left, v - top]
+  const x0 = clamp(left, width) * channels
+  const x1 = clamp(left + 1, width) * channels
+  const row = clamp(top, height) * width * channels
+  // Below the image the row before it is kept.
+  const below = top + 1 >= 0 && top + 1 < height ? (top + 1) * width * channels : row
+  for (let k = 0; k < channels; k++) {
+    const upper = linear(data[row + x0 + k], data[row + x1 + k], dx)
+    const lower = linear(data[below + x0 + k], data[below + x1 + k], dx)
+    out[to + k] = toByte(linear(upper, lower, dy))
+  }
+}
+
+/** As sampleLinear, by four values a side. */
+function sampleCubic(
+  { width, height, channels, data }: Pixels,
+  u: number,
+  v: number,
+  out: Uint8Array,
+  to: number,
+): void {
+  const left = Math.floor(u)
+  const top = Math.floor(v)
+  const [dx, dy] = [u - left, v - top]
+  const x0 = clamp(left - 1, width) * channels
+  const x1 = clamp(left, width) * channels
+  const x2 = clamp(left + 1, width) * channels
+  const x3 = clamp(left + 2, width) * channels
+  const stride = width * channels
+  // Above the image its first row counts; below it the row before is kept.
+  const row0 = clamp(top - 1, height) * stride
+  const row1 = top >= 0 && top < height ? top * stride : row0
+  const row2 = top + 1 >= 0 && top + 1 < height ? (top + 1) * stride : row1
+  const row3 = top + 2 >= 0 && top + 2 < height ? (top + 2) * stride : row2
+  for (let k = 0; k < channels; k++) {
+    const v0 = cubic(data[row0 + x0 + k], data[row0 + x1 + k], data[row0 + x2 + k], data[row0 + x3 + k], dx)
+    const v1 = cubic(data[row1 + x0 + k], data[row1 + x1 + k], data[row1 + x2 + k], data[row1 + x3 + k], dx)
+    const v2 = cubic(data[row2 + x0 + k], data[row2 + x1 + k], data[row2 + x2 + k], data[row2 + x3 + k], dx)
+    const v3 = cubic(data[row3 + x0 + k], data[row3 + x1 + k], data[row3 + x2 + k], data[row3 + x3 + k], dx)
+    out[to + k] = toByte(cubic(v0, v1, v2, v3, dy))
+  }
 }
 
 const linear = (one: number, two: number, t: number) => one + (two - one) * t

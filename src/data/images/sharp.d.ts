@@ -1,2 +1,0 @@
-// sharp is an optional package: the sources compile where it is not installed.
-declare module 'sharp'
