@@ -3,7 +3,16 @@
 // global_pool='avg'), whose names and layouts the parameters carry (arXiv 2010.11929).
 // Letters: B batch, p patch side, h = H/p and w = W/p tokens a side, L = h w, d embed_dim, K classes.
 import { MambakitError, ShapeError } from '../errors.js'
-import { DropPath, dropPathRates, initializers, LayerNorm, Linear, Module, type Parameter } from '../nn/index.js'
+import {
+  DropPath,
+  dropPathRates,
+  imageLinear,
+  initializers,
+  LayerNorm,
+  type Linear,
+  Module,
+  type Parameter,
+} from '../nn/index.js'
 import { add, attention, gelu, linear, mean, permute, reshape, split, type Tensor } from '../tensor/index.js'
 import { type ImageModelSettings, type ImageModelShape, withSettings } from './image-catalogue.js'
 import { checkImages, type ImageClassifier, type ImageForwardOptions, throughBlocks } from './image-classifier.js'
@@ -23,9 +32,6 @@ export interface ViTConfig {
 }
 
 const eps = 1e-6
-const weightInitializer = initializers.normalWith(0.02)
-const biasInitializer = initializers.constant(0)
-const initial = { weightInitializer, biasInitializer }
 
 class ViTAttention extends Module {
   readonly qkv: Linear
@@ -35,8 +41,8 @@ class ViTAttention extends Module {
     readonly heads: number,
   ) {
     super()
-    this.qkv = this.child('qkv', new Linear(dim, 3 * dim, initial))
-    this.proj = this.child('proj', new Linear(dim, dim, initial))
+    this.qkv = this.child('qkv', imageLinear(dim, 3 * dim))
+    this.proj = this.child('proj', imageLinear(dim, dim))
   }
   /** (B, L, d) -> (B, L, d) */
   forward(input: Tensor): Tensor {
@@ -52,8 +58,8 @@ class ViTMlp extends Module {
   readonly fc2: Linear
   constructor(dim: number, hidden: number) {
     super()
-    this.fc1 = this.child('fc1', new Linear(dim, hidden, initial))
-    this.fc2 = this.child('fc2', new Linear(hidden, dim, initial))
+    this.fc1 = this.child('fc1', imageLinear(dim, hidden))
+    this.fc2 = this.child('fc2', imageLinear(hidden, dim))
   }
   forward(input: Tensor): Tensor {
     return this.fc2.forward(gelu(this.fc1.forward(input)))
@@ -128,11 +134,11 @@ export class ViT extends Module implements ImageClassifier {
     this.inChannels = in_chans
     this.patchEmbed = this.child('patch_embed', new PatchEmbed(in_chans, patch_size, embed_dim))
     const tokens = (img_size / patch_size) ** 2
-    this.positions = this.parameter('pos_embed', [1, tokens, embed_dim], weightInitializer, { decay: false })
+    this.positions = this.parameter('pos_embed', [1, tokens, embed_dim], initializers.imageNormal, { decay: false })
     const blocks = dropPathRates(drop_path_rate, depth).map((rate) => new ViTBlock(config, rate))
     this.blocks = this.childList('blocks', blocks)
     this.norm = this.child('fc_norm', new LayerNorm(embed_dim, eps))
-    this.head = this.child('head', new Linear(embed_dim, num_classes, initial))
+    this.head = this.child('head', imageLinear(embed_dim, num_classes))
   }
 
   /** (B, H, W, C) -> tokens (B, L, d) after the last block. */

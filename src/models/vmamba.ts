@@ -2,7 +2,7 @@
 // Idea: four scans along rows, columns and both backwards see the whole map at linear cost.
 // Letters: D width of a stage, h, w sides of its map; maps (B, h, w, D).
 import { MambakitError, ShapeError } from '../errors.js'
-import { Conv2d, DropPath, dropPathRates, initializers, LayerNorm, Linear, Module } from '../nn/index.js'
+import { Conv2d, DropPath, dropPathRates, imageLinear, LayerNorm, type Linear, Module } from '../nn/index.js'
 import { SS2D } from '../ssm/ss2d.js'
 import { add, gelu, mean, pad, permute, reshape, type Tensor } from '../tensor/index.js'
 import { type ImageModelSettings, type ImageModelShape, withSettings } from './image-catalogue.js'
@@ -60,11 +60,6 @@ export const vanillaVMambaDefaults = {
   downsample_version: 'v1',
 } as const satisfies Partial<VMambaConfig>
 
-const { constant, imageNormal } = initializers
-/** The linear maps of VMamba and its heirs. */
-export const vMambaLinear = (from: number, to: number, bias = true) =>
-  new Linear(from, to, { bias, weightInitializer: imageNormal, biasInitializer: constant(0) })
-
 /** D of each stage. */
 export const stageWidths = (dims: number | readonly number[], stages: number): readonly number[] =>
   typeof dims === 'number' ? Array.from({ length: stages }, (_, i) => dims * 2 ** i) : dims
@@ -105,7 +100,7 @@ export class PatchMerging2d extends Module {
   readonly norm: LayerNorm
   constructor(from: number, to: number) {
     super()
-    this.reduction = this.child('reduction', vMambaLinear(4 * from, to, false))
+    this.reduction = this.child('reduction', imageLinear(4 * from, to, false))
     this.norm = this.child('norm', new LayerNorm(4 * from))
   }
   /** (B, h, w, D) -> (B, ceil(h / 2), ceil(w / 2), D') */
@@ -139,8 +134,8 @@ class Mlp extends Module {
   readonly fc2: Linear
   constructor(width: number, hidden: number) {
     super()
-    this.fc1 = this.child('fc1', vMambaLinear(width, hidden))
-    this.fc2 = this.child('fc2', vMambaLinear(hidden, width))
+    this.fc1 = this.child('fc1', imageLinear(width, hidden))
+    this.fc2 = this.child('fc2', imageLinear(hidden, width))
   }
   forward(map: Tensor): Tensor {
     return this.fc2.forward(gelu(this.fc1.forward(map)))
@@ -227,7 +222,7 @@ export class PyramidHead extends Module {
   constructor(width: number, numClasses: number) {
     super()
     this.norm = this.child('norm', new LayerNorm(width))
-    this.head = this.child('head', vMambaLinear(width, numClasses))
+    this.head = this.child('head', imageLinear(width, numClasses))
   }
   forward(map: Tensor): Tensor {
     return this.head.forward(mean(this.norm.forward(map), { axis: [1, 2] }))

@@ -20,8 +20,13 @@ import {
   tensor,
 } from '../tensor/index.js'
 import { Conv2d } from './convolution.js'
-import { constant, normalWith } from './initializers.js'
+import { constant, imageNormal, normalWith } from './initializers.js'
+import { Linear } from './layers.js'
 import { type Initializer, Module, type Parameter } from './module.js'
+
+/** A linear map as image models begin with it. */
+export const imageLinear = (from: number, to: number, bias = true): Linear =>
+  new Linear(from, to, { bias, weightInitializer: imageNormal, biasInitializer: constant(0) })
 
 const activations = { relu, gelu, silu } as const
 

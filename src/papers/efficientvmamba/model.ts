@@ -4,20 +4,13 @@
 // Letters: D width of a stage, E inner width, N states, R rank of dt, K = 4 scans of T positions each; maps (B, h, w, D).
 import { MambakitError } from '../../errors.js'
 import type { ImageClassifier, ImageForwardOptions } from '../../models/image-classifier.js'
-import {
-  PatchMerging2d,
-  PyramidHead,
-  type Stage,
-  stageWidths,
-  VMambaStem,
-  VssPyramid,
-  vMambaLinear,
-} from '../../models/vmamba.js'
+import { PatchMerging2d, PyramidHead, type Stage, stageWidths, VMambaStem, VssPyramid } from '../../models/vmamba.js'
 import {
   BatchNorm2d,
   Conv2d,
   DropPath,
   dropPathRates,
+  imageLinear,
   LayerNorm,
   type Linear,
   Module,
@@ -129,8 +122,8 @@ class ChannelAttention extends Module {
     super()
     const reduced = Math.floor(width / 8)
     this.norm = this.child('norm', new LayerNorm(width))
-    this.reduce = this.child('global_reduce', vMambaLinear(width, reduced))
-    this.select = this.child('channel_select', vMambaLinear(reduced, width))
+    this.reduce = this.child('global_reduce', imageLinear(width, reduced))
+    this.select = this.child('channel_select', imageLinear(reduced, width))
   }
   forward(map: Tensor): Tensor {
     const pooled = mean(this.norm.forward(map), { axis: [1, 2], keepDims: true })

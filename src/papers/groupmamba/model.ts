@@ -15,9 +15,10 @@ import {
   DropPath,
   dropPathRates,
   type Initializer,
+  imageLinear,
   initializers,
   LayerNorm,
-  Linear,
+  type Linear,
   Module,
   type Parameter,
 } from '../../nn/index.js'
@@ -46,13 +47,10 @@ export interface GroupMambaConfig {
 /** What the published sizes have in common. */
 export const groupMambaDefaults = { drop_path_rate: 0.05, distillation: true }
 
-const { constant, imageNormal, normalWith } = initializers
+const { constant, normalWith } = initializers
 /** Of the norms in and around the mixer, and of all others. */
 const mixerEps = 1e-5
 const eps = 1e-6
-
-const linearOf = (from: number, to: number) =>
-  new Linear(from, to, { weightInitializer: imageNormal, biasInitializer: constant(0) })
 
 interface ConvSettings {
   readonly stride?: number
@@ -85,11 +83,11 @@ export class ModulatedGroupMamba extends Module {
     const group = channels / 4
     const narrow = Math.floor(channels / 16)
     this.#skipScale = this.parameter('skip_scale', [1], constant(1), { decay: false })
-    this.#fc1 = this.child('fc1', linearOf(channels, narrow))
-    this.#fc2 = this.child('fc2', linearOf(narrow, channels))
+    this.#fc1 = this.child('fc1', imageLinear(channels, narrow))
+    this.#fc2 = this.child('fc2', imageLinear(narrow, channels))
     this.#norm = this.child('norm', new LayerNorm(channels, mixerEps))
     this.#groups = groupPatterns.map((pattern, k) => this.child(`mamba_g${k + 1}`, groupScan(group, 1, pattern)))
-    this.#proj = this.child('proj', linearOf(channels, channels))
+    this.#proj = this.child('proj', imageLinear(channels, channels))
   }
   /** (B, H, W, C) -> (B, H, W, C) */
   forward(input: Tensor): Tensor {
@@ -114,9 +112,9 @@ class Mlp extends Module {
   readonly #fc2: Linear
   constructor(channels: number, hidden: number, convolve: boolean) {
     super()
-    this.#fc1 = this.child('fc1', linearOf(channels, hidden))
+    this.#fc1 = this.child('fc1', imageLinear(channels, hidden))
     this.#conv = convolve ? this.child('dwconv.dwconv', convOf(hidden, hidden, 3, { groups: hidden })) : null
-    this.#fc2 = this.child('fc2', linearOf(hidden, channels))
+    this.#fc2 = this.child('fc2', imageLinear(hidden, channels))
   }
   forward(input: Tensor): Tensor {
     const hidden = this.#fc1.forward(input)
@@ -236,8 +234,8 @@ export class GroupMamba extends Module implements ImageClassifier {
     this.#norms = stages.map(({ norm }) => norm)
     const last = embed_dims[embed_dims.length - 1]
     this.#classBlock = this.child('post_network.0', new ClassBlock(last, mlp_ratios[mlp_ratios.length - 1]))
-    this.#head = this.child('head', linearOf(last, num_classes))
-    this.#distilled = config.distillation ? this.child('dist_head', linearOf(last, num_classes)) : null
+    this.#head = this.child('head', imageLinear(last, num_classes))
+    this.#distilled = config.distillation ? this.child('dist_head', imageLinear(last, num_classes)) : null
     this.heads = config.distillation ? ['head', 'dist_head'] : ['head']
   }
 

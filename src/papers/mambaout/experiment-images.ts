@@ -9,12 +9,12 @@ import {
   timeTraining,
   trainOnCifar,
 } from '../../experiments/image-recipe.js'
-import { MambaOutMini } from './experiment-models.js'
+import { miniOf } from './experiment-models.js'
 
 const models = {
-  mambaout: () => new MambaOutMini(null),
-  one: () => new MambaOutMini('rows'),
-  four: () => new MambaOutMini('cross'),
+  mambaout: () => miniOf(null),
+  one: () => miniOf('rows'),
+  four: () => miniOf('cross'),
 }
 
 async function measure(context: UnitContext): Promise<Measured> {

@@ -2,8 +2,9 @@
 // without one sees 13 characters back over four layers.
 import { tokenRange, tokensInMemory } from '../../data/text.js'
 import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
+import { gatedCnnEps } from '../../models/gated-cnn.js'
 import type { LanguageModel } from '../../models/language-model.js'
-import { Embedding, initializers, LayerNorm, Linear, Module } from '../../nn/index.js'
+import { Embedding, imageLinear, initializers, LayerNorm, Linear, Module } from '../../nn/index.js'
 import { DepthwiseConvParameters } from '../../ssm/mamba.js'
 import { MapScan } from '../../ssm/ss2d.js'
 import { LanguageModeling, windowBits } from '../../tasks/language-modeling.js'
@@ -19,7 +20,6 @@ import {
   split,
   type Tensor,
 } from '../../tensor/index.js'
-import { eps, linearOf } from './model.js'
 
 const vocabSize = 256
 const states = 8
@@ -38,12 +38,12 @@ class CausalBlock extends Module {
     super()
     const hidden = Math.trunc((8 / 3) * width)
     this.#parts = [hidden, hidden - width, width]
-    this.#norm = this.child('norm', new LayerNorm(width, eps))
-    this.#fc1 = this.child('fc1', linearOf(width, 2 * hidden))
+    this.#norm = this.child('norm', new LayerNorm(width, gatedCnnEps))
+    this.#fc1 = this.child('fc1', imageLinear(width, 2 * hidden))
     this.#conv = this.child('conv', new DepthwiseConvParameters(width, convWidth, true))
     const scan = { channels: width, states, rank: Math.ceil(width / 16), pattern: 'rows' } as const
     this.#scan = scanned ? this.child('ssm', new MapScan(scan)) : null
-    this.#fc2 = this.child('fc2', linearOf(hidden, width))
+    this.#fc2 = this.child('fc2', imageLinear(hidden, width))
   }
   /** (B, L, d) -> (B, L, d) */
   forward(input: Tensor): Tensor {
@@ -68,7 +68,7 @@ class CausalGatedCnn extends Module implements LanguageModel {
       'blocks',
       Array.from({ length: layers }, () => new CausalBlock(width, scanned)),
     )
-    this.#norm = this.child('norm', new LayerNorm(width, eps))
+    this.#norm = this.child('norm', new LayerNorm(width, gatedCnnEps))
     this.head = this.child(
       'head',
       new Linear(width, vocabSize, { bias: false, weightInitializer: initializers.imageNormal }),

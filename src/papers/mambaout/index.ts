@@ -2,7 +2,8 @@
 import { type ImageModelEntry, withSettings } from '../../models/image-catalogue.js'
 import { MambaOut, mambaOutDefaults } from './model.js'
 
-export { GatedCnnBlock, MambaOut, type MambaOutBlockConfig, type MambaOutConfig, mambaOutDefaults } from './model.js'
+export { GatedCnnBlock, type GatedCnnConfig } from '../../models/gated-cnn.js'
+export { MambaOut, type MambaOutConfig, mambaOutDefaults } from './model.js'
 
 const published = (
   dims: readonly number[],

@@ -2,77 +2,36 @@
 // Idea: classifying an image is neither a long sequence nor autoregressive, so the gated convolution alone should do.
 // Letters: C channels of a stage, h hidden channels, k convolved channels; maps (B, H, W, C).
 import {
+  gatedCnnEps as eps,
+  GatedCnnBlock,
+  type GatedCnnConfig,
+  GatedCnnDownsampling,
+  gatedCnnConv,
+  gatedCnnDefaults,
+} from '../../models/gated-cnn.js'
+import {
   checkImages,
   type ImageClassifier,
   type ImageForwardOptions,
   throughBlocks,
 } from '../../models/image-classifier.js'
-import { Conv2d, DropPath, dropPathRates, initializers, LayerNorm, Linear, Module } from '../../nn/index.js'
-import { add, concat, gatedActivation, gelu, mean, split, type Tensor } from '../../tensor/index.js'
+import { type Conv2d, dropPathRates, imageLinear, LayerNorm, type Linear, Module } from '../../nn/index.js'
+import { gelu, mean, type Tensor } from '../../tensor/index.js'
 
 /** Under the official names. */
-export interface MambaOutConfig {
+export interface MambaOutConfig extends GatedCnnConfig {
   in_chans: number
   num_classes: number
   /** Blocks of each stage. */
   depths: readonly number[]
   /** C of each stage. */
   dims: readonly number[]
-  /** k / C, truncated. */
-  conv_ratio: number
-  kernel_size: number
   /** Of the last block; it grows linearly from 0. */
   drop_path_rate: number
 }
 
 /** What the published sizes have in common. */
-export const mambaOutDefaults = { conv_ratio: 1, kernel_size: 7, drop_path_rate: 0 }
-
-const { constant, imageNormal } = initializers
-export const eps = 1e-6
-export const linearOf = (from: number, to: number) =>
-  new Linear(from, to, { weightInitializer: imageNormal, biasInitializer: constant(0) })
-export const convOf = (from: number, to: number, kernel: number, options: { stride?: number; groups?: number } = {}) =>
-  new Conv2d(from, to, kernel, {
-    ...options,
-    padding: kernel >> 1,
-    weightInitializer: imageNormal,
-    biasInitializer: constant(0),
-  })
-
-/** What a block asks of the configuration. */
-export type MambaOutBlockConfig = Pick<MambaOutConfig, 'conv_ratio' | 'kernel_size'>
-
-/** x + W2 (gelu(g) * [i, conv(c)]), where [g, i, c] = W1 norm(x). mirrors: GatedCNNBlock */
-export class GatedCnnBlock extends Module {
-  readonly norm: LayerNorm
-  readonly fc1: Linear
-  readonly conv: Conv2d
-  readonly fc2: Linear
-  readonly dropPath: DropPath
-  readonly #parts: readonly [gate: number, identity: number, convolved: number]
-  constructor(channels: number, { conv_ratio, kernel_size }: MambaOutBlockConfig, dropPath = 0) {
-    super()
-    const hidden = Math.trunc((8 / 3) * channels)
-    const convolved = Math.trunc(conv_ratio * channels)
-    this.#parts = [hidden, hidden - convolved, convolved]
-    this.norm = this.child('norm', new LayerNorm(channels, eps))
-    this.fc1 = this.child('fc1', linearOf(channels, 2 * hidden))
-    this.conv = this.child('conv', convOf(convolved, convolved, kernel_size, { groups: convolved }))
-    this.fc2 = this.child('fc2', linearOf(hidden, channels))
-    this.dropPath = this.child('drop_path', new DropPath(dropPath))
-  }
-  /** (B, H, W, C) -> (B, H, W, C) */
-  forward(input: Tensor): Tensor {
-    const [gate, identity, convolved] = split(this.fc1.forward(this.norm.forward(input)), this.#parts)
-    const value = concat([identity, this.mix(this.conv.forward(convolved))], -1)
-    return add(input, this.dropPath.forward(this.fc2.forward(gatedActivation(gate, value, 'gelu'))))
-  }
-  /** What follows the convolution: nothing here; a counterpart with a state-space model puts it here. (B, H, W, k) -> same. */
-  protected mix(convolved: Tensor): Tensor {
-    return convolved
-  }
-}
+export const mambaOutDefaults = { ...gatedCnnDefaults, drop_path_rate: 0 }
 
 /** Halves the map twice: 3x3 convolutions of stride 2, each with a norm, GELU between. */
 class Stem extends Module {
@@ -82,28 +41,14 @@ class Stem extends Module {
   readonly norm2: LayerNorm
   constructor(inChannels: number, channels: number) {
     super()
-    this.conv1 = this.child('conv1', convOf(inChannels, channels >> 1, 3, { stride: 2 }))
+    this.conv1 = this.child('conv1', gatedCnnConv(inChannels, channels >> 1, 3, { stride: 2 }))
     this.norm1 = this.child('norm1', new LayerNorm(channels >> 1, eps))
-    this.conv2 = this.child('conv2', convOf(channels >> 1, channels, 3, { stride: 2 }))
+    this.conv2 = this.child('conv2', gatedCnnConv(channels >> 1, channels, 3, { stride: 2 }))
     this.norm2 = this.child('norm2', new LayerNorm(channels, eps))
   }
   forward(images: Tensor): Tensor {
     const half = gelu(this.norm1.forward(this.conv1.forward(images)))
     return this.norm2.forward(this.conv2.forward(half))
-  }
-}
-
-/** Halves the map. */
-export class Downsampling extends Module {
-  readonly conv: Conv2d
-  readonly norm: LayerNorm
-  constructor(from: number, to: number) {
-    super()
-    this.conv = this.child('conv', convOf(from, to, 3, { stride: 2 }))
-    this.norm = this.child('norm', new LayerNorm(to, eps))
-  }
-  forward(map: Tensor): Tensor {
-    return this.norm.forward(this.conv.forward(map))
   }
 }
 
@@ -114,9 +59,9 @@ class MlpHead extends Module {
   readonly fc2: Linear
   constructor(channels: number, numClasses: number) {
     super()
-    this.fc1 = this.child('fc1', linearOf(channels, 4 * channels))
+    this.fc1 = this.child('fc1', imageLinear(channels, 4 * channels))
     this.norm = this.child('norm', new LayerNorm(4 * channels, eps))
-    this.fc2 = this.child('fc2', linearOf(4 * channels, numClasses))
+    this.fc2 = this.child('fc2', imageLinear(4 * channels, numClasses))
   }
   forward(pooled: Tensor): Tensor {
     return this.fc2.forward(this.norm.forward(gelu(this.fc1.forward(pooled))))
@@ -129,7 +74,7 @@ export class MambaOut extends Module implements ImageClassifier {
   readonly inChannels: number
   readonly heads = ['head']
   recompute = false
-  readonly #entries: readonly (Stem | Downsampling)[]
+  readonly #entries: readonly (Stem | GatedCnnDownsampling)[]
   readonly #stages: readonly (readonly GatedCnnBlock[])[]
   readonly #norm: LayerNorm
   readonly #head: MlpHead
@@ -145,7 +90,7 @@ export class MambaOut extends Module implements ImageClassifier {
     this.inChannels = in_chans
     this.#entries = this.childList(
       'downsample_layers',
-      dims.map((dim, i) => (i === 0 ? new Stem(in_chans, dim) : new Downsampling(dims[i - 1], dim))),
+      dims.map((dim, i) => (i === 0 ? new Stem(in_chans, dim) : new GatedCnnDownsampling(dims[i - 1], dim))),
     )
     const rates = dropPathRates(
       drop_path_rate,

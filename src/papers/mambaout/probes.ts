@@ -1,10 +1,12 @@
 // MambaOut and its block, for the recorded cases.
+
+import { GatedCnnBlock, type GatedCnnConfig } from '../../models/gated-cnn.js'
 import { channelsLast, modulePart, type PartProbes } from '../probe.js'
-import { GatedCnnBlock, MambaOut, type MambaOutBlockConfig, type MambaOutConfig, mambaOutDefaults } from './model.js'
+import { MambaOut, type MambaOutConfig, mambaOutDefaults } from './model.js'
 
 export const probes: PartProbes = {
   GatedCNNBlock: (config) => {
-    const block = new GatedCnnBlock(config.dim as number, config as unknown as MambaOutBlockConfig)
+    const block = new GatedCnnBlock(config.dim as number, config as unknown as GatedCnnConfig)
     return modulePart(block, 'x', (module, input) => ({ output: module.forward(input) }))
   },
   MambaOut: (config) => {

@@ -13,9 +13,10 @@ import {
   Conv2d,
   DropPath,
   dropPathRates,
+  imageLinear,
   initializers,
   LayerNorm,
-  Linear,
+  type Linear,
   Module,
   type Parameter,
 } from '../../nn/index.js'
@@ -97,8 +98,6 @@ export const plainMambaDefaults = {
 
 const { constant, imageNormal, logSpectrum } = initializers
 // The training configuration draws every linear map so, dt_proj included.
-const linearOf = (from: number, to: number, bias = true) =>
-  new Linear(from, to, { bias, weightInitializer: imageNormal, biasInitializer: constant(0) })
 const paths = 4
 
 /** mirrors: PlainMamba2D of ChenhongyiYang/PlainMamba */
@@ -124,12 +123,12 @@ export class PlainMamba2D extends Module {
     this.ALog = this.parameter('A_log', [inner, d_state], logSpectrum, { decay: false })
     this.D = this.parameter('D', [inner], constant(1), { decay: false })
     this.directionBs = this.parameter('direction_Bs', [paths + 1, d_state], imageNormal, { decay: false })
-    this.inProj = this.child('in_proj', linearOf(d_model, 2 * inner, bias))
+    this.inProj = this.child('in_proj', imageLinear(d_model, 2 * inner, bias))
     const convOptions = { padding: (conv_size - 1) >> 1, groups: inner, bias: conv_bias }
     this.conv = this.child('conv2d', new Conv2d(inner, inner, conv_size, convOptions))
-    this.xProj = this.child('x_proj', linearOf(inner, this.#rank + 2 * d_state, false))
-    this.dtProj = this.child('dt_proj', linearOf(this.#rank, inner))
-    this.outProj = this.child('out_proj', linearOf(inner, d_model, bias))
+    this.xProj = this.child('x_proj', imageLinear(inner, this.#rank + 2 * d_state, false))
+    this.dtProj = this.child('dt_proj', imageLinear(this.#rank, inner))
+    this.outProj = this.child('out_proj', imageLinear(inner, d_model, bias))
   }
 
   /** (B, H, W, C) -> (B, H, W, C) */
@@ -289,7 +288,7 @@ class LinearHead extends Module {
   readonly fc: Linear
   constructor(channels: number, numClasses: number) {
     super()
-    this.fc = this.child('fc', linearOf(channels, numClasses))
+    this.fc = this.child('fc', imageLinear(channels, numClasses))
   }
 }
 
