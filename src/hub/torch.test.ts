@@ -122,6 +122,16 @@ describe('a PyTorch zip file', () => {
     await refused(torchZip(twice), 'torch-storage', /"0" is described in two ways/, 'v')
   })
 
+  test('of a training run gives the weights in it, under model or state_dict', async () => {
+    const weights = op.dict(op.text('w'), tensor(), op.text('row'), tensor({ offset: 3, shape: [3], strides: [1] }))
+    for (const key of ['model', 'state_dict']) {
+      const pickle = stateDictPickle({ epoch: op.int(3), [key]: weights, model_ema: op.dict(op.text('w'), op.none) })
+      const reader = await open(torchZip(pickle))
+      assert.deepEqual([...reader.tensors.keys()].sort(), ['row', 'w'])
+      assert.deepEqual(await values(reader, 'row'), [4, 5, 6])
+    }
+  })
+
   test('that is no state dict is refused', async () => {
     const zip = (value: string) => torchZip(op.begin + value + op.end)
     await refused(zip(op.list()), 'torch-not-a-dict', /expected a state dict, got a list; save model\.state_dict\(\)/)

@@ -201,8 +201,13 @@ async function readPickleAt(ranges: Ranges, position: number): Promise<{ value: 
   }
 }
 
-/** The tensors of a state dict's pickle, each checked against its storage. */
-function stateDict(value: PickleValue, file: string) {
+/** Under which names training code keeps the weights beside the rest of its state. */
+const weightsKeys = ['model', 'state_dict']
+
+/** The tensors of a state dict's pickle, or of the one that a training checkpoint holds, each checked against its storage. */
+function stateDict(whole: PickleValue, file: string) {
+  const key = whole instanceof Map ? weightsKeys.find((name) => whole.get(name) instanceof Map) : undefined
+  const value = key === undefined ? whole : (whole as Map<PickleValue, PickleValue>).get(key)!
   if (!(value instanceof Map))
     throw new TorchError(
       file,

@@ -20,6 +20,8 @@ export interface ImageClassifier extends Module {
   forward(images: Tensor, options?: ImageForwardOptions): Tensor
   /** The maps (B, h, w, C) of the stages, finest first. */
   features(images: Tensor): Tensor[]
+  /** The present name of a tensor of an official checkpoint, for models whose names have changed. */
+  checkpointName?(stored: string): string
   /** For models with a second head for distillation: the logits of both, each (B, K); `forward` gives their mean. */
   bothLogits?(images: Tensor): readonly [logits: Tensor, distilled: Tensor]
 }

@@ -264,6 +264,16 @@ abstract class VMambaPyramid extends VssPyramid {
   }
 }
 
+/** Names of the first checkpoints -> those of the official code since. mirrors: VSSM._load_from_state_dict */
+const oldNames: readonly (readonly [RegExp, string])[] = [
+  [/^patch_embed\.proj\./, 'patch_embed.0.'],
+  [/^patch_embed\.norm\./, 'patch_embed.2.'],
+  [/^(layers\.\d+\.blocks\.\d+)\.ln_1\./, '$1.norm.'],
+  [/^(layers\.\d+\.blocks\.\d+)\.self_attention\./, '$1.op.'],
+  [/^norm\./, 'classifier.norm.'],
+  [/^head\./, 'classifier.head.'],
+]
+
 /** mirrors: VSSM of MzeroMiko/VMamba (classification/models/vmamba.py) */
 export class VMamba extends VMambaPyramid implements ImageClassifier {
   readonly numClasses: number
@@ -273,6 +283,9 @@ export class VMamba extends VMambaPyramid implements ImageClassifier {
     super(config)
     this.numClasses = config.num_classes
     this.classifier = this.child('classifier', new PyramidHead(this.widths[this.widths.length - 1], config.num_classes))
+  }
+  checkpointName(stored: string): string {
+    return oldNames.reduce((name, [old, present]) => name.replace(old, present), stored)
   }
   /** (B, H, W, C) -> logits (B, K). Any sides of at least a patch. */
   forward(images: Tensor, options: ImageForwardOptions = {}): Tensor {
@@ -294,20 +307,6 @@ export class VMambaBackbone extends VMambaPyramid {
     return super.features(images, options).map((map, i) => this.norms[i].forward(map))
   }
 }
-
-/** Names of the first checkpoints -> those of the official code since. */
-const oldNames: readonly (readonly [RegExp, string])[] = [
-  [/^patch_embed\.proj\./, 'patch_embed.0.'],
-  [/^patch_embed\.norm\./, 'patch_embed.2.'],
-  [/^(layers\.\d+\.blocks\.\d+)\.ln_1\./, '$1.norm.'],
-  [/^(layers\.\d+\.blocks\.\d+)\.self_attention\./, '$1.op.'],
-  [/^norm\./, 'classifier.norm.'],
-  [/^head\./, 'classifier.head.'],
-]
-
-/** The present name of a tensor of any official checkpoint. mirrors: VSSM._load_from_state_dict */
-export const vMambaName = (stored: string): string =>
-  oldNames.reduce((name, [old, present]) => name.replace(old, present), stored)
 
 /** A VMamba of `preset` for the shape at hand, with the user's settings. */
 export function buildVMamba(

@@ -11,6 +11,7 @@ import {
 import { MambakitError } from '../errors.js'
 import type { CheckpointReader } from '../hub/checkpoint.js'
 import { loadModule } from '../hub/module-state.js'
+import { renamed } from '../hub/renamed.js'
 import type { ImageModelEntry, ImageModelSettings } from '../models/image-catalogue.js'
 import type { ImageClassifier } from '../models/image-classifier.js'
 import { findImageModel, imageModelNames } from '../papers/image-models.js'
@@ -81,6 +82,13 @@ export async function modelOfConfig({
   return (await imageModelEntry(model)).build({ classes: labels.length, channels, size }, settings)
 }
 
+/** A checkpoint under the names of the model: without the prefix of a wrapped one, and without names that are out of use. */
+export const underModelNames = (model: ImageClassifier, reader: CheckpointReader): CheckpointReader =>
+  renamed(reader, (stored) => {
+    const name = stored.replace(/^(module\.)+/, '')
+    return model.checkpointName?.(name) ?? name
+  })
+
 export interface LoadImageModelOptions {
   /** Default: the default device. */
   backend?: Backend
@@ -98,7 +106,7 @@ export async function buildImageModel(
   const config = parseImageConfig(json, file)
   const model = await modelOfConfig(config)
   try {
-    await loadModule(model, weights, { backend, announce })
+    await loadModule(model, underModelNames(model, weights), { backend, announce })
   } catch (error) {
     model.dispose()
     throw error

@@ -23,7 +23,14 @@ import type { ImageModelSettings } from '../models/image-catalogue.js'
 import type { ImageClassifier } from '../models/image-classifier.js'
 import { type Distillation, ImageClassification } from '../tasks/image-classification.js'
 import { sameShape } from '../tensor/shape.js'
-import { type ImageModel, imageModelEntry, imageModelType, parseImageConfig, toImageConfigJson } from './image-model.js'
+import {
+  type ImageModel,
+  imageModelEntry,
+  imageModelType,
+  parseImageConfig,
+  toImageConfigJson,
+  underModelNames,
+} from './image-model.js'
 import { locateConfig, locateModel, readConfig } from './load.node.js'
 import { loadImageModel } from './load-image.node.js'
 import type { CommonTraining, TrainingSetup } from './training-run.node.js'
@@ -242,7 +249,7 @@ async function* loadStart(
   backend: Backend,
 ): AsyncGenerator<string> {
   const files = await locateModel(from)
-  const reader = await openCheckpoint(files.weights)
+  const reader = underModelNames(model, await openCheckpoint(files.weights))
   try {
     const kept = headsFit(model, reader) && (before === null || JSON.stringify(before) === JSON.stringify(labels))
     await loadModule(model, reader, { backend, keep: kept ? [] : model.heads })
