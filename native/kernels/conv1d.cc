@@ -44,13 +44,23 @@ struct Convolution {
   }
 };
 
+/// An operand with time from its end, where steps run so.
+View inOrder(const Args& args, const View& v) {
+  if (args.number[1] == 0 || !v) return v;
+  const i64 size = v.dtype == FLOAT32 ? 4 : v.dtype == UINT8 || v.dtype == BOOL ? 1 : 2;
+  View turned = v;
+  turned.data += most<i64>(0, v.dim[1] - 1) * v.stride[1] * size;
+  turned.stride[1] = -v.stride[1];
+  return turned;
+}
+
 Convolution read(const Args& args) {
   Convolution c;
-  c.input = args[0];
+  c.input = inOrder(args, args[0]);
   c.weight = args[1];
   c.bias = args[2];
   c.initialState = args[3];
-  c.resets = args[4];
+  c.resets = inOrder(args, args[4]);
   c.batch = c.input.dim[0];
   c.length = c.input.dim[1];
   c.channels = c.input.dim[2];
@@ -144,7 +154,7 @@ void causalConv1d(const Args& args) {
   for (int i = 0; i < 4; i++)
     if (args[i] && args[i].dtype > BFLOAT16) return args.operandError(i);
   const Convolution c = read(args);
-  const View& out = args[5];
+  const View out = inOrder(args, args[5]);
   const View& finalState = args[6];
   const Tiles tiles = tilesOf(c);
   args.parallel(tiles.count(), [&](i64 i, i32) {
@@ -173,9 +183,9 @@ void causalConv1dGrad(const Args& args) {
   for (int i = 0; i < 4; i++)
     if (args[i] && args[i].dtype > BFLOAT16) return args.operandError(i);
   const Convolution c = read(args);
-  const View& gradOut = args[5];
+  const View gradOut = inOrder(args, args[5]);
   const View& gradFinalState = args[6];
-  const View& gradIn = args[7];
+  const View gradIn = inOrder(args, args[7]);
   const View& gradWeight = args[8];
   const View& gradBias = args[9];
   const View& gradInitialState = args[10];

@@ -22,7 +22,7 @@ const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: 
       backend,
       'causalConv1d',
       { input: half(matrix(xz), 0), weight: convWeight, bias: convBias, ...state, out: x },
-      { silu: 1 },
+      { silu: 1, reverse: 0 },
     )
     launch(backend, 'copy', { input: x, out: half(out, 0) }, {})
     launch(backend, 'copy', { input: half(matrix(xz), 1), out: half(out, 1) }, {})

@@ -200,10 +200,10 @@ export const kernels = {
   gather: { operands: { table: 'r', ids: 'r', out: 'w' }, numbers: [] },
   /** table[ids[r], :] += rows[r, :], float32, rows added in order of r. An id outside is an index error and adds nothing. */
   scatterAdd: { operands: { rows: 'r', ids: 'r', table: 'rw' }, numbers: [] },
-  /** Causal depth-wise convolution over time: out[b,t,d] = f(bias[d] + sum_k weight[d,0,k] x[b,t-K+1+k,d]), f = silu where `silu` is 1. input (B, L, D), weight (D, 1, K), bias (D). Inputs before the first come from initialState (B, K, D), the last K inputs, oldest first (its first row is never used), or are 0. resets (B, L) uint8: 1 starts a new sequence, whose past is 0. finalState (B, K, D), may be initialState. */
+  /** Causal depth-wise convolution over time: out[b,t,d] = f(bias[d] + sum_k weight[d,0,k] x[b,t-K+1+k,d]), f = silu where `silu` is 1. input (B, L, D), weight (D, 1, K), bias (D). Inputs before the first come from initialState (B, K, D), the last K inputs, oldest first (its first row is never used), or are 0. resets (B, L) uint8: 1 starts a new sequence, whose past is 0. finalState (B, K, D), may be initialState. `reverse` runs the steps from last to first. */
   causalConv1d: {
     operands: { input: 'r', weight: 'r', bias: 'r?', initialState: 'r?', resets: 'r?', out: 'w', finalState: 'w?' },
-    numbers: ['silu'],
+    numbers: ['silu', 'reverse'],
   },
   causalConv1dGrad: {
     operands: {
@@ -219,7 +219,7 @@ export const kernels = {
       gradBias: 'w?',
       gradInitialState: 'w?',
     },
-    numbers: ['silu'],
+    numbers: ['silu', 'reverse'],
   },
   /** Convolution over three axes, channels last (one or two axes: the first extents are 1): out[b,o,n] = bias[n] + sum_{k,c} weight[n,c,k] input[b, o stride - padding + k dilation, first + c], where what lies outside the input is 0 and output channel n of group g = floor(n groups / Cout) sees the Cin/groups channels from first = g Cin/groups on. input (B, T, H, W, Cin), weight (Cout, Cin/groups, KT, KH, KW), bias (Cout), out (B, T', H', W', Cout). `padding` is what lies before the first input; what lies after the last follows from the extents of `out`. NaN times what lies outside is NaN or left out. */
   convolution: {

@@ -23,10 +23,16 @@ function inputAt(
   return s >= 0 ? input.at(b, s, d) : (state?.at(b, s + width, d) ?? 0)
 }
 
-export const causalConv1d: ReferenceKernel<'causalConv1d'> = (
-  { input, weight, bias, initialState, resets, out, finalState },
-  { silu: useSilu },
-) => {
+/** The operands that have an axis of time, in the order in which steps run. */
+function inOrder<V extends Readonly<Record<string, View | null>>>(views: V, reverse: number): V {
+  if (!reverse) return views
+  const timed = ['input', 'resets', 'out', 'gradOut', 'gradIn']
+  const turned = Object.entries(views).map(([name, view]) => [name, timed.includes(name) ? view?.backwards(1) : view])
+  return Object.fromEntries(turned) as V
+}
+
+export const causalConv1d: ReferenceKernel<'causalConv1d'> = (views, { silu: useSilu, reverse }) => {
+  const { input, weight, bias, initialState, resets, out, finalState } = inOrder(views, reverse)
   const [batch, length, channels] = input.shape
   const width = weight.shape[2]
   for (let b = 0; b < batch; b++)
@@ -46,22 +52,9 @@ export const causalConv1d: ReferenceKernel<'causalConv1d'> = (
     }
 }
 
-export const causalConv1dGrad: ReferenceKernel<'causalConv1dGrad'> = (
-  {
-    input,
-    weight,
-    bias,
-    initialState,
-    resets,
-    gradOut,
-    gradFinalState,
-    gradIn,
-    gradWeight,
-    gradBias,
-    gradInitialState,
-  },
-  { silu: useSilu },
-) => {
+export const causalConv1dGrad: ReferenceKernel<'causalConv1dGrad'> = (views, { silu: useSilu, reverse }) => {
+  const { input, weight, bias, initialState, resets, gradOut, gradFinalState, ...grads } = inOrder(views, reverse)
+  const { gradIn, gradWeight, gradBias, gradInitialState } = grads
   const [batch, length, channels] = input.shape
   const width = weight.shape[2]
   for (const sum of [gradIn, gradWeight, gradBias, gradInitialState]) sum?.fill(0)

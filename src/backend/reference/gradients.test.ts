@@ -226,7 +226,7 @@ for (const [name, length, width, full] of [
   ['one tap', 3, 1, true],
 ] as const)
   for (const silu of [0, 1])
-    test(`causalConv1dGrad is the slope of causalConv1d: ${name}, silu ${silu}`, () => {
+    test(`causalConv1dGrad is the slope of causalConv1d: ${name}, silu and reverse ${silu}`, () => {
       const [batch, channels] = [2, 3]
       const shape = [batch, length, channels]
       const state = [batch, width, channels]
@@ -239,7 +239,7 @@ for (const [name, length, width, full] of [
       const [gradBias, gradInitialState] = [bias && blank([channels]), initialState && blank(state)]
       const given = { input, weight, bias, initialState, resets }
       checkGradients({
-        forward: () => run('causalConv1d', { ...given, out, finalState }, { silu }),
+        forward: () => run('causalConv1d', { ...given, out, finalState }, { silu, reverse: silu }),
         outputs: [
           [out, gradOut],
           [finalState, gradFinalState],
@@ -248,7 +248,7 @@ for (const [name, length, width, full] of [
           run(
             'causalConv1dGrad',
             { ...given, gradOut, gradFinalState, gradIn, gradWeight, gradBias, gradInitialState },
-            { silu },
+            { silu, reverse: silu },
           ),
         gradients: {
           input: [input, gradIn],

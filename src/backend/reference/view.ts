@@ -92,6 +92,16 @@ export class View {
     this.#data[this.#position(i, j, k, l, m)] += value
   }
 
+  /** The same memory with an axis from its end. */
+  backwards(axis: number): View {
+    const { offset, shape, strides } = this.#operand
+    return new View({
+      ...this.#operand,
+      offset: offset + Math.max(0, shape[axis] - 1) * strides[axis],
+      strides: strides.map((stride, i) => (i === axis ? -stride : stride)),
+    })
+  }
+
   /** A copy of every element in row-major order. */
   values(): Float64Array {
     return Float64Array.from(positionsOf(this.#operand), (position) => this.#data[position])

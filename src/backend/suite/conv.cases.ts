@@ -12,7 +12,7 @@ export interface ConvShape {
   readonly weightDtype?: Dtype
   /** Optional operands that are given. Default bias and initialState. */
   readonly given?: readonly ('bias' | 'initialState' | 'resets')[]
-  readonly silu?: 0 | 1
+  readonly reverse?: 0 | 1
   readonly pad?: number
   readonly resetRate?: number
 }
@@ -71,22 +71,30 @@ const convShapes: readonly (readonly [string, ConvShape])[] = [
   ['float16', { ...small, dtype: 'float16', weightDtype: 'float16' }],
   ['bfloat16', { ...small, dtype: 'bfloat16', weightDtype: 'bfloat16', pad: 1 }],
   ['bfloat16 with float32 weights', { ...small, dtype: 'bfloat16' }],
+  ['reverse', { ...small, reverse: 1 }],
+  ['reverse, bias alone', { ...small, given: ['bias'], reverse: 1 }],
+  ['reverse, width 3, everything', { ...small, width: 3, given: ['bias', 'initialState', 'resets'], reverse: 1 }],
+  ['reverse, L = 2', { ...small, length: 2, reverse: 1 }],
+  ['reverse, L = 1', { ...small, length: 1, reverse: 1 }],
+  ['reverse, padded bfloat16', { ...small, dtype: 'bfloat16', pad: 3, reverse: 1 }],
+  ['reverse, long rows', { ...small, length: 300, channels: 64, given: ['bias'], reverse: 1 }],
 ]
 
 export function* convCases(): Generator<KernelCase> {
   for (const [i, [name, shape]] of convShapes.entries())
     for (const silu of [1, 0]) {
+      const numbers = { silu, reverse: shape.reverse ?? 0 }
       const label = `${name}${silu ? '' : ', without silu'}`
       const inputs = convInputs(new Draw(7000 + i), shape)
-      yield kernelCase('causalConv1d', label, { ...inputs, ...convOutputs(shape) }, { silu })
-      yield kernelCase('causalConv1d', `${label}, out alone`, { ...inputs, ...convOutputs(shape, false) }, { silu })
-      yield kernelCase('causalConv1dGrad', label, gradientOperands(new Draw(7000 + i), shape), { silu })
+      yield kernelCase('causalConv1d', label, { ...inputs, ...convOutputs(shape) }, numbers)
+      yield kernelCase('causalConv1d', `${label}, out alone`, { ...inputs, ...convOutputs(shape, false) }, numbers)
+      yield kernelCase('causalConv1dGrad', label, gradientOperands(new Draw(7000 + i), shape), numbers)
     }
   for (const length of [1, 2, 37]) {
     const shape = { ...small, length }
     const inputs = convInputs(new Draw(7500), shape)
     const operands = { ...inputs, out: convOutputs(shape).out, finalState: inputs.initialState }
-    yield kernelCase('causalConv1d', `the state in place, L = ${length}`, operands, { silu: 1 })
+    yield kernelCase('causalConv1d', `the state in place, L = ${length}`, operands, { silu: 1, reverse: 0 })
   }
   const inputs = convInputs(new Draw(7501), small)
   const values = inputs.input.memory.values.slice()
@@ -96,11 +104,11 @@ export function* convCases(): Generator<KernelCase> {
     'causalConv1d',
     'NaN spoils the steps that see it',
     { ...inputs, input, ...convOutputs(small) },
-    { silu: 1 },
+    { silu: 1, reverse: 0 },
   )
   const long: ConvShape = { batch: 1, length: 70000, channels: 3, width: 4, given: ['bias', 'initialState', 'resets'] }
   const operands = async () => ({ ...convInputs(new Draw(7502), long), ...convOutputs(long) })
-  yield kernelCase('causalConv1d', 'L = 70,000', operands, { silu: 1 }, { long: true })
+  yield kernelCase('causalConv1d', 'L = 70,000', operands, { silu: 1, reverse: 0 }, { long: true })
   const gradient = async () => gradientOperands(new Draw(7503), long)
-  yield kernelCase('causalConv1dGrad', 'L = 70,000', gradient, { silu: 1 }, { long: true })
+  yield kernelCase('causalConv1dGrad', 'L = 70,000', gradient, { silu: 1, reverse: 0 }, { long: true })
 }

@@ -37,7 +37,7 @@ async function runOnce(
   backward: boolean,
 ): Promise<Written> {
   const outputs = convOutputs(shape)
-  const made = await launch('causalConv1d', { ...inputs, ...outputs }, { silu: 1 })
+  const made = await launch('causalConv1d', { ...inputs, ...outputs }, { silu: 1, reverse: shape.reverse ?? 0 })
   const results: Record<string, HostOperand> = {
     out: operandOf(outputs.out.shape, (i) => made.out[i]),
     finalState: operandOf(outputs.finalState!.shape, (i) => made.finalState[i]),
@@ -49,7 +49,11 @@ async function runOnce(
     gradBias: inputs.bias && output(inputs.bias.shape),
     gradInitialState: output(outputs.finalState!.shape),
   }
-  const written = await launch('causalConv1dGrad', { ...inputs, gradOut, gradFinalState, ...grads }, { silu: 1 })
+  const written = await launch(
+    'causalConv1dGrad',
+    { ...inputs, gradOut, gradFinalState, ...grads },
+    { silu: 1, reverse: shape.reverse ?? 0 },
+  )
   for (const [name, operand] of Object.entries(grads))
     if (operand) results[name] = operandOf(operand.shape, (i) => written[name][i])
   return results

@@ -28,7 +28,7 @@ function taps(K: number, bindings: Record<string, Binding>, each: (k: number) =>
       const k = K - 1 - age
       const reset =
         age > 0 && bindings.resets
-          ? `if (t >= ${age - 1}u) { open = open && resets_get(b * args.resets_s0 + t - ${age - 1}u) == 0; }`
+          ? `if (t >= ${age - 1}u) { open = open && resets_get(b * args.resets_s0 + (t - ${age - 1}u) * args.resets_s1) == 0; }`
           : ''
       return `{ let age = ${age}u; ${reset}
     var x = 0.0;
@@ -46,7 +46,22 @@ const itemText = `
   let t = item / args.channels % args.L;
   let b = item / args.channels / args.L;`
 
-export const causalConv1d: Encoder<'causalConv1d'> = (launcher, operands, { silu }) => {
+/** The operands that have an axis of time, as (B, L, ...) in the order in which steps run; indices wrap, so that strides may be negative. */
+function inOrder<O extends Readonly<Record<string, Operand | null | undefined>>>(operands: O, reverse: number): O {
+  const turned = ['input', 'resets', 'out', 'gradOut', 'gradIn'].flatMap((name) => {
+    const operand = operands[name]
+    if (!operand) return []
+    const [batch, length, channels = 1] = operand.shape
+    const [perBatch, perStep] = operand.strides
+    const offset = reverse ? operand.offset + Math.max(0, length - 1) * perStep : operand.offset
+    const strides = [perBatch, reverse ? -perStep : perStep, 1]
+    return [[name, { ...operand, offset, shape: [batch, length, channels], strides }] as const]
+  })
+  return { ...operands, ...Object.fromEntries(turned) }
+}
+
+export const causalConv1d: Encoder<'causalConv1d'> = (launcher, given, { silu, reverse }) => {
+  const operands = inOrder(given, reverse)
   const { input, weight, bias, initialState, resets, out, finalState } = operands
   const [batch, L, D] = input.shape
   const K = weight.shape[2]
@@ -156,7 +171,7 @@ function keepLastInputs(
   ${
     resets
       ? `for (var r = 0u; r < ${K}u; r++) {
-    if (args.L + r >= ${K}u && resets_get(b * args.resets_s0 + args.L + r - ${K}u) != 0) { start = r; }
+    if (args.L + r >= ${K}u && resets_get(b * args.resets_s0 + (args.L + r - ${K}u) * args.resets_s1) != 0) { start = r; }
   }`
       : ''
   }
@@ -175,7 +190,8 @@ function keepLastInputs(
 
 type Gradient = Parameters<Encoder<'causalConv1dGrad'>>[1]
 
-export const causalConv1dGrad: Encoder<'causalConv1dGrad'> = (launcher, operands, { silu }) => {
+export const causalConv1dGrad: Encoder<'causalConv1dGrad'> = (launcher, given, { silu, reverse }) => {
+  const operands = inOrder(given, reverse)
   const { gradOut, gradInitialState } = operands
   if (convGradByFours(launcher, operands, silu)) return
   const before = silu ? gradBeforeSilu(launcher, operands) : gradOut
@@ -238,7 +254,7 @@ function gradOfInput(launcher: Launcher, operands: Gradient, before: Operand): v
   var open = true;
   for (var i = 0u; i < ${K}u; i++) {
     if (t + i >= args.L) { break; }
-    ${resets ? 'if (i > 0u && resets_get(b * args.resets_s0 + t + i) != 0) { open = false; break; }' : ''}
+    ${resets ? 'if (i > 0u && resets_get(b * args.resets_s0 + (t + i) * args.resets_s1) != 0) { open = false; break; }' : ''}
     total += weight_get(d * args.weight_s0 + ${K - 1}u - i) * g_get(b * args.g_s0 + (t + i) * args.g_s1 + d);
   }
   ${
@@ -329,7 +345,7 @@ function gradOfInitialState(launcher: Launcher, operands: Gradient, before: Oper
   var total = 0.0;
   var open = true;
   for (var t = 0u; t < min(row, args.L); t++) {
-    ${resets ? 'open = open && resets_get(b * args.resets_s0 + t) == 0; if (!open) { break; }' : ''}
+    ${resets ? 'open = open && resets_get(b * args.resets_s0 + t * args.resets_s1) == 0; if (!open) { break; }' : ''}
     total += weight_get(d * args.weight_s0 + row - 1u - t) * g_get(b * args.g_s0 + t * args.g_s1 + d);
   }
   ${

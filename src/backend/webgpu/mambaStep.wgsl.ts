@@ -74,7 +74,7 @@ function stepMany(launcher: Launcher, operands: Parameters<typeof mambaStepIn>[1
   gemm(launcher, { a: layer(normalized), b: layer(weight), bias, out: layer(out) }, product)
   const x = { ...out, shape: [batch, 1, convState.shape[2]], strides: [out.strides[0], out.strides[0], 1] }
   const state = { initialState: convState, finalState: convState }
-  causalConv1d(launcher, { input: x, weight: convWeight, bias: convBias, ...state, out: x }, { silu: 1 })
+  causalConv1d(launcher, { input: x, weight: convWeight, bias: convBias, ...state, out: x }, { silu: 1, reverse: 0 })
 }
 
 export const mambaStepIn: Encoder<'mambaStepIn'> = (launcher, operands, { eps }) => {

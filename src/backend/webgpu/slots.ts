@@ -42,8 +42,11 @@ export function bufferOf(operand: Operand): WebGpuBuffer {
 
 function byteRange(operand: Operand): [number, number] {
   const step = bytesPerElement[operand.dtype]
-  const last = operand.shape.reduce((sum, extent, axis) => sum + (extent - 1) * operand.strides[axis], operand.offset)
-  return [operand.offset * step, (last + 1) * step]
+  // Strides are negative where a kernel walks an axis from its end.
+  const reach = operand.shape.map((extent, axis) => (extent - 1) * operand.strides[axis])
+  const first = reach.reduce((sum, far) => sum + Math.min(0, far), operand.offset)
+  const last = reach.reduce((sum, far) => sum + Math.max(0, far), operand.offset)
+  return [first * step, (last + 1) * step]
 }
 
 function rangesOf(bindings: Dispatch['bindings']): Range[] {

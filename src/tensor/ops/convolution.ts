@@ -12,6 +12,8 @@ export interface CausalConv1dOptions {
   bias?: Tensor | null
   /** Apply SiLU to the result. Default 'none'. */
   activation?: 'silu' | 'none'
+  /** Run from the last step to the first: an output sees its own input and those after it. Default false. */
+  reverse?: boolean
   /** (B, K, D): the last K inputs before this sequence, oldest first. Default zeros. */
   initialState?: Tensor | null
   /** (B, L) uint8: 1 where a new sequence starts. */
@@ -48,7 +50,7 @@ export function causalConv1d(input: Tensor, weight: Tensor, options: CausalConv1
   if (resets && !sameShape(resets.shape, input.shape.slice(0, 2)))
     throw new ShapeError('causalConv1d', [resets.shape, input.shape], 'expected resets (B, L)')
   const x = denseLast(input)
-  const numbers = { silu: options.activation === 'silu' ? 1 : 0 }
+  const numbers = { silu: options.activation === 'silu' ? 1 : 0, reverse: options.reverse ? 1 : 0 }
   const outputs = differentiable<readonly Tensor[]>({
     name: 'causalConv1d',
     inputs: [x, weight, bias, initialState],
