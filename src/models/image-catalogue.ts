@@ -51,6 +51,25 @@ const vMamba = (
   note: 'MzeroMiko/VMamba, arXiv 2401.10166',
 })
 
+/** A row of Vim, which no paper of the catalogue is but several build on. */
+const vim = (
+  settings: Partial<typeof import('./vim.js').vimDefaults>,
+  shape: ImageModelShape,
+  parameters: number,
+  gflops: number,
+  note = 'hustvl/Vim, arXiv 2401.09417',
+): ImageModelEntry => ({
+  build: async (given, chosen) => {
+    const { buildVim, vimDefaults } = await import('./vim.js')
+    return buildVim({ ...vimDefaults, ...settings }, given, chosen)
+  },
+  shape,
+  parameters,
+  flops: gflops * 1e9,
+  note,
+})
+const imageNet: ImageModelShape = { classes: 1000, channels: 3, size: 224 }
+
 export const sharedImageModels: Readonly<Record<string, ImageModelEntry>> = {
   'vit-mini': {
     build: async (shape, settings) => (await import('./vit.js')).buildViT({ embed_dim: 128 }, shape, settings),
@@ -59,6 +78,16 @@ export const sharedImageModels: Readonly<Record<string, ImageModelEntry>> = {
     flops: 54.9e6,
     note: 'ViT with patches of 4, 4 blocks, mean pooling: the baseline of small-scale experiments',
   },
+  'vim-ti': vim({}, imageNet, 7_148_008, 1.82),
+  'vim-s': vim({ embed_dim: 384, drop_path_rate: 0.05 }, imageNet, 25_796_584, 5.9),
+  'vim-b': vim({ embed_dim: 768 }, imageNet, 97_598_440, 20.87),
+  'vim-mini': vim(
+    { patch_size: 4, stride: 4, depth: 4, d_state: 4, embed_dim: 56 },
+    { classes: 10, channels: 3, size: 32 },
+    106_746,
+    0.0084,
+    'Vim with patches of 4 and 4 layers: a baseline of small-scale experiments',
+  ),
   'vanilla-vmamba-t': vMamba('first', 96, [2, 2, 9, 2], 22_893_448, 5.6, { drop_path_rate: 0.1 }),
   'vanilla-vmamba-s': vMamba('first', 96, [2, 2, 27, 2], 44_417_416, 11.2, { drop_path_rate: 0.3 }),
   'vanilla-vmamba-b': vMamba('first', 128, [2, 2, 27, 2], 76_254_056, 18.0, { drop_path_rate: 0.6 }),

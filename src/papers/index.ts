@@ -115,6 +115,8 @@ export const papers: readonly Paper[] = [
     domain: 'vision',
     authors: 5,
     date: '2025-06-18',
+    load: () => import('./lbmamba/index.js'),
+    imageModels: ['lbvim-ti', 'lbvim-300', 'lbvim-s', 'lbvim-528', 'lbvim-mini'],
   },
   {
     number: 12,

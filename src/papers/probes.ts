@@ -4,6 +4,7 @@ import type { PartProbes } from './probe.js'
 export const partProbes: Readonly<Record<string, () => Promise<{ readonly probes: PartProbes }>>> = {
   efficientvmamba: () => import('./efficientvmamba/probes.js'),
   groupmamba: () => import('./groupmamba/probes.js'),
+  lbmamba: () => import('./lbmamba/probes.js'),
   mamba: () => import('./mamba/probes.js'),
   mambaout: () => import('./mambaout/probes.js'),
   vmamba: () => import('./vmamba-probes.js'),
