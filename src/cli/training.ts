@@ -9,6 +9,9 @@ import type { CliTask } from './task.js'
 /** Of `Trainer`; written out, so that asking for help loads no trainer. */
 const precisions = ['f32', 'mixed']
 
+/** A larger share of a run spent waiting for data is worth a line. */
+const mostWaiting = 0.1
+
 /** Adds the options that every training has; the defaults of some are the task's. */
 export function addTrainingOptions(
   command: Command,
@@ -54,6 +57,8 @@ export async function runTraining(
   interrupt.signal.addEventListener('abort', () => run.stop())
   let steps = 0
   let unit = ''
+  let waited = 0
+  const began = performance.now()
   for await (const event of run) {
     if (event.type === 'start') {
       steps = event.steps
@@ -67,6 +72,7 @@ export async function runTraining(
       if (event.step > 0) bar.note(`continuing after step ${event.step} of ${steps}`)
     } else if (event.type === 'note') bar.note(event.message)
     else if (event.type === 'step') {
+      waited += event.waited
       bar.update({ step: event.step, steps, loss: event.loss, unit, unitsPerSecond: event.unitsPerSecond })
       if (event.skipped)
         bar.note(`step ${event.step}: float16 overflowed at a loss scale of ${event.lossScale}; skipped`)
@@ -76,6 +82,8 @@ export async function runTraining(
     }
   }
   bar.end()
+  const share = (1000 * waited) / (performance.now() - began)
+  if (share > mostWaiting) bar.note(`${(100 * share).toFixed(0)} % of the time went into waiting for ${unit}`)
   bar.note(`saved in ${options.out} (best/ and last/)`)
   if (interrupt.signal.aborted) process.exitCode = 130
 }

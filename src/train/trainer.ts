@@ -84,6 +84,8 @@ export type TrainingEvent =
       readonly learningRate: number
       readonly gradientNorm: number
       readonly unitsPerSecond: number
+      /** Seconds until the batch was there, the device idle. */
+      readonly waited: number
       /** In mixed precision: what the loss was multiplied by, and whether float16 overflowed, so that the step changed nothing. */
       readonly lossScale?: number
       readonly skipped?: boolean
@@ -172,6 +174,7 @@ export class Trainer<Batch> {
     while (this.step < steps && !this.#stopping) {
       const started = performance.now()
       const batches = await next!
+      const waited = (performance.now() - started) / 1000
       const pending = this.#enqueueStep(batches)
       next = this.step + 1 < steps ? this.#batches(this.step + 1) : null
       next?.catch(() => {})
@@ -179,7 +182,7 @@ export class Trainer<Batch> {
       this.step++
       const seconds = (performance.now() - started) / 1000
       const unitsPerSecond = (this.task.unitsPerBatch * batches.length) / seconds
-      yield* this.#emit({ type: 'step', step: this.step, ...finished, unitsPerSecond })
+      yield* this.#emit({ type: 'step', step: this.step, ...finished, unitsPerSecond, waited })
       const last = this.step === steps || this.#stopping
       if (last || (evaluateEvery && this.step % evaluateEvery === 0)) yield* this.#evaluate()
       if (this.store && (last || (checkpointEvery && this.step % checkpointEvery === 0))) yield* this.#checkpoint()
@@ -222,7 +225,7 @@ export class Trainer<Batch> {
   async #finishStep(
     { owned, loss, norm, learningRate }: PendingStep,
     batches: readonly Batch[],
-  ): Promise<Omit<Extract<TrainingEvent, { type: 'step' }>, 'type' | 'step' | 'unitsPerSecond'>> {
+  ): Promise<Omit<Extract<TrainingEvent, { type: 'step' }>, 'type' | 'step' | 'unitsPerSecond' | 'waited'>> {
     try {
       const [lossValue, gradientNorm] = await Promise.all([loss.item(), norm.item()])
       const finite = Number.isFinite(lossValue) && Number.isFinite(gradientNorm)

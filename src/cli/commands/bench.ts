@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import pc from 'picocolors'
 import type { ImageBenchOptions } from '../../../bench/images.js'
 import type { LanguageModelBenchOptions } from '../../../bench/lm.js'
+import type { LoaderBenchOptions } from '../../../bench/loader.js'
 import type { BenchReport } from '../../../bench/report.js'
 import { type CliCommand, type GlobalOptions, integerOption, UsageError } from '../command.js'
 
@@ -12,6 +13,7 @@ const examples: CliCommand['examples'] = [
   ['mambakit bench load', 'how fast a checkpoint is loaded, and how much memory that takes'],
   ['mambakit bench lm', 'reading and writing with a language model of random weights'],
   ['mambakit bench lm --peer', 'beside llama.cpp on the same weights'],
+  ['mambakit bench loader', 'whether images are there when a training step wants them'],
   ['mambakit bench images', 'image models beside the rates of matrix products and scans on this machine'],
   [
     'mambakit bench --device webgpu --profile',
@@ -25,7 +27,7 @@ export const bench: CliCommand = {
   examples,
   configure(command, globals) {
     command.option('--profile', 'the same as bench profile', false).action(({ profile }: { profile: boolean }) => {
-      if (!profile) throw new UsageError('bench: say what to measure: kernels, load, lm or profile')
+      if (!profile) throw new UsageError('bench: say what to measure: kernels, load, images, loader, lm or profile')
       return profileModel(profileDefaults, globals())
     })
     const { model, batch, length, precision } = profileDefaults
@@ -55,6 +57,17 @@ export const bench: CliCommand = {
         return benchImages
       },
     ).option('--models <names...>', 'image models', ['plainmamba-l1', 'groupmamba-tiny', 'mambaout-femto'])
+    addBench<LoaderBenchOptions>(
+      command,
+      'loader',
+      'how long a training step on images waits for them (about 2 minutes)',
+      async () => {
+        const { benchLoader } = await import('../../../bench/loader.js')
+        return benchLoader
+      },
+    )
+      .option('--model <name>', 'an image model that takes 32 x 32 and 224 x 224', 'mambaout-femto')
+      .option('--workers <n>', 'threads that prepare images; default: one core in four', integerOption('--workers'))
     const description = 'reading a prompt and writing with a language model (about 5 minutes)'
     addBench<LanguageModelBenchOptions>(command, 'lm', description, async () => {
       const { benchLanguageModel } = await import('../../../bench/lm.js')
