@@ -2,6 +2,7 @@
 // windows are copies by tables of taps, and the way back is the transposed table.
 import { MambakitError, ShapeError } from '../../errors.js'
 import type { Tensor } from '../tensor.js'
+import type { PerAxis } from './convolutionNd.js'
 import { perAxis, resampleAxes } from './resample.js'
 import { permute, reshape } from './shape.js'
 import { type Taps, transposedTaps } from './taps.js'
@@ -28,11 +29,11 @@ export function pixelUnshuffle(input: Tensor, factor: number): Tensor {
 
 export interface UnfoldOptions {
   /** Default 1. */
-  stride?: number | readonly number[]
+  stride?: PerAxis
   /** Zeros on both sides. Default 0. */
-  padding?: number | readonly number[]
+  padding?: PerAxis
   /** Default 1. */
-  dilation?: number | readonly number[]
+  dilation?: PerAxis
 }
 
 /** Every position of every window along each axis of `extents`, window by window. */
@@ -40,7 +41,7 @@ function windowTaps(
   operation: string,
   extents: readonly number[],
   kernel: readonly number[],
-  each: (given: number | readonly number[]) => readonly number[],
+  each: (given: PerAxis) => readonly number[],
   options: UnfoldOptions,
 ): { readonly counts: readonly number[]; readonly taps: readonly Taps[] } {
   const [strides, paddings, dilations] = [options.stride ?? 1, options.padding ?? 0, options.dilation ?? 1].map(each)
@@ -67,9 +68,9 @@ function windowTaps(
  * The windows of (B, H, W, C) as rows: (B, L, C kh kw), windows row by row, the kernel's positions fastest.
  * mirrors: torch.nn.functional.unfold, with the last two axes exchanged
  */
-export function unfold(input: Tensor, kernel: number | readonly number[], options: UnfoldOptions = {}): Tensor {
+export function unfold(input: Tensor, kernel: PerAxis, options: UnfoldOptions = {}): Tensor {
   if (input.rank !== 4) throw new ShapeError('unfold', [input.shape], 'expected (B, H, W, C)')
-  const each = (given: number | readonly number[]) => perAxis('unfold', input, given)
+  const each = (given: PerAxis) => perAxis('unfold', input, given)
   const [kh, kw] = each(kernel)
   const [batch, height, width, channels] = input.shape
   const { counts, taps } = windowTaps('unfold', [height, width], [kh, kw], each, options)
@@ -81,10 +82,10 @@ export function unfold(input: Tensor, kernel: number | readonly number[], option
 export function fold(
   windows: Tensor,
   size: readonly [height: number, width: number],
-  kernel: number | readonly number[],
+  kernel: PerAxis,
   options: UnfoldOptions = {},
 ): Tensor {
-  const each = (given: number | readonly number[]) => (typeof given === 'number' ? [given, given] : given)
+  const each = (given: PerAxis) => (typeof given === 'number' ? [given, given] : given)
   const [kh, kw] = each(kernel)
   const { counts, taps } = windowTaps('fold', size, [kh, kw], each, options)
   const [batch, length, columns] = windows.shape

@@ -3,6 +3,7 @@ import { launch } from '../../backend/kernels.js'
 import { MambakitError } from '../../errors.js'
 import { differentiable } from '../autograd.js'
 import { empty, type Tensor } from '../tensor.js'
+import type { PerAxis } from './convolutionNd.js'
 import { requireFloat } from './elementwise.js'
 import { dense } from './raw.js'
 import { aboutAxis, adaptiveTaps, perAxis, resampleAxes, withExtent } from './resample.js'
@@ -10,9 +11,9 @@ import { type Taps, tapTable } from './taps.js'
 
 export interface PoolOptions {
   /** Default: the kernel's extents. */
-  stride?: number | readonly number[]
+  stride?: PerAxis
   /** On both sides, at most half of the kernel. Default 0. */
-  padding?: number | readonly number[]
+  padding?: PerAxis
   /** Round the number of windows up. Default false. */
   ceil?: boolean
 }
@@ -30,11 +31,11 @@ interface Window {
 function windowsOf(
   operation: string,
   input: Tensor,
-  kernel: number | readonly number[],
-  options: PoolOptions & { dilation?: number | readonly number[] },
+  kernel: PerAxis,
+  options: PoolOptions & { dilation?: PerAxis },
 ): Window[] {
   requireFloat(operation, input)
-  const each = (given: number | readonly number[]) => perAxis(operation, input, given)
+  const each = (given: PerAxis) => perAxis(operation, input, given)
   const kernels = each(kernel)
   const [strides, paddings] = [each(options.stride ?? kernel), each(options.padding ?? 0)]
   const dilations = each(options.dilation ?? 1)
@@ -60,7 +61,7 @@ function windowsOf(
  */
 export function averagePool(
   input: Tensor,
-  kernel: number | readonly number[],
+  kernel: PerAxis,
   options: PoolOptions & { countPadding?: boolean } = {},
 ): Tensor {
   const { countPadding = true } = options
@@ -123,11 +124,7 @@ const maxAxes = (input: Tensor, taps: readonly Taps[]): Tensor =>
  * Maxima over windows of (B, ...spatial, C), one to three spatial axes; NaN if any is NaN. Of equal values the first
  * takes the gradient. mirrors: torch.nn.functional.max_pool1d, 2d, 3d
  */
-export function maxPool(
-  input: Tensor,
-  kernel: number | readonly number[],
-  options: PoolOptions & { dilation?: number | readonly number[] } = {},
-): Tensor {
+export function maxPool(input: Tensor, kernel: PerAxis, options: PoolOptions & { dilation?: PerAxis } = {}): Tensor {
   const taps = windowsOf('maxPool', input, kernel, options).map((window): Taps => {
     const { n, kernel, stride, padding, dilation, m } = window
     const row = (i: number) =>
@@ -137,7 +134,7 @@ export function maxPool(
   return maxAxes(input, taps)
 }
 
-function adaptive(operation: string, input: Tensor, size: number | readonly number[]): Taps[] {
+function adaptive(operation: string, input: Tensor, size: PerAxis): Taps[] {
   requireFloat(operation, input)
   return perAxis(operation, input, size).map((m, i) => {
     if (!(Number.isInteger(m) && m > 0)) throw new MambakitError(`${operation}: expected positive sizes, got ${m}`)
@@ -146,9 +143,9 @@ function adaptive(operation: string, input: Tensor, size: number | readonly numb
 }
 
 /** Means over windows that divide each spatial axis of (B, ...spatial, C) into `size` parts. mirrors: torch.nn.functional.adaptive_avg_pool1d, 2d, 3d */
-export const adaptiveAveragePool = (input: Tensor, size: number | readonly number[]): Tensor =>
+export const adaptiveAveragePool = (input: Tensor, size: PerAxis): Tensor =>
   resampleAxes(input, adaptive('adaptiveAveragePool', input, size))
 
 /** Maxima over the same windows. mirrors: torch.nn.functional.adaptive_max_pool1d, 2d, 3d */
-export const adaptiveMaxPool = (input: Tensor, size: number | readonly number[]): Tensor =>
+export const adaptiveMaxPool = (input: Tensor, size: PerAxis): Tensor =>
   maxAxes(input, adaptive('adaptiveMaxPool', input, size))

@@ -4,6 +4,7 @@ import { MambakitError, ShapeError } from '../../errors.js'
 import { differentiable } from '../autograd.js'
 import { elementCount } from '../shape.js'
 import { empty, type Tensor } from '../tensor.js'
+import type { PerAxis } from './convolutionNd.js'
 import { requireFloat } from './elementwise.js'
 import { dense, operand } from './raw.js'
 import { type Taps, tapTable } from './taps.js'
@@ -58,9 +59,9 @@ export type InterpolationMode = 'nearest' | 'nearest-exact' | 'linear' | 'biline
 
 export interface InterpolateOptions {
   /** New extents of the spatial axes. */
-  size?: number | readonly number[]
+  size?: PerAxis
   /** Factors by which the extents grow, in place of sizes: floor(extent * scale). */
-  scale?: number | readonly number[]
+  scale?: PerAxis
   /** Default 'nearest'. linear, bilinear and trilinear are one for any number of axes, and so is bicubic. */
   mode?: InterpolationMode
   /** The centres of the corner pixels stay where they are. Default false. For linear and cubic modes. */
