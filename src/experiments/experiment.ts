@@ -91,6 +91,8 @@ export interface UnitContext {
 }
 
 export interface UnitTraining extends TrainerOptions {
+  /** Tells the trainings of a unit apart where it has several. */
+  readonly name?: string
   /** Measured after this step, while the training goes on. */
   readonly halfway?: { readonly step: number; readonly measure: () => Promise<readonly number[]> }
   /** Asked after each evaluation, with all so far; true ends the training. */
@@ -105,6 +107,8 @@ export interface Evaluation {
 export interface TrainingCurve {
   /** Step and loss. */
   readonly losses: readonly (readonly [step: number, loss: number])[]
+  /** Norm of the gradient at each step, before it is clipped. */
+  readonly gradientNorms: readonly number[]
   readonly evaluations: readonly Evaluation[]
   /** What `halfway` measured; empty where the training was over before. */
   readonly halfway: readonly number[]

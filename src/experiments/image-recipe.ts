@@ -51,10 +51,16 @@ function megaflopsOf(model: ImageClassifier): number {
 export async function trainOnCifar(
   context: UnitContext,
   model: ImageClassifier,
-  options: { readonly steps?: number; readonly distillation?: Distillation } = {},
+  options: {
+    /** Default: the part's. */
+    readonly steps?: number
+    readonly distillation?: Distillation
+    /** Where the unit trains another model too. */
+    readonly name?: string
+  } = {},
 ): Promise<Measured> {
   const { backend, sizes, settings, seed, train, progress } = context
-  const { steps = sizes.steps, distillation } = options
+  const { steps = sizes.steps, distillation, name: place } = options
 
   // The data.
   const split = await openCifar(context)
@@ -77,6 +83,7 @@ export async function trainOnCifar(
   const megaflops = megaflopsOf(model)
   model.initialize({ seed, backend })
   const curve = await train(new ImageClassification(model, loader, { labelSmoothing: 0.1, distillation }), {
+    name: place,
     steps,
     schedule: 'cosine',
     learningRate: settings.learningRate,
@@ -92,7 +99,12 @@ export async function trainOnCifar(
   const { top1, correct } = await measureClassifier(model, loader.heldOut(), preprocessing)
   const name = sizes.tuning ? 'tuning accuracy' : 'accuracy'
   return {
-    numbers: { parameters: model.parameterCount(), megaflops, [name]: top1 },
+    numbers: {
+      parameters: model.parameterCount(),
+      megaflops,
+      'largest gradient': Math.max(...curve.gradientNorms.slice(Math.floor(steps / 3))),
+      [name]: top1,
+    },
     items: { correct },
     series: {
       accuracy: curve.evaluations.map(({ step, measurements }) => [step, measurements['top-1']] as const),

@@ -15,9 +15,10 @@ export interface TrainingPlace {
 /** Trains to the end, or until `enough`. Throws an AbortError where interrupted, after saving a checkpoint. */
 export async function trainInFolder<Batch>(
   task: TrainingTask<Batch>,
-  { enough, halfway, ...options }: UnitTraining,
-  { folder, signal, onStep }: TrainingPlace,
+  { name, enough, halfway, ...options }: UnitTraining,
+  { folder: unit, signal, onStep }: TrainingPlace,
 ): Promise<TrainingCurve> {
+  const folder = name ? join(unit, name) : unit
   const halfwayFile = join(folder, 'halfway.json')
   const resume = ['last', '.last-new', '.last-old'].some((name) => existsSync(join(folder, name, 'trainer.json')))
   const store = await RunFolder.open(folder, { config: {}, settings: { ...options }, resume })
@@ -31,11 +32,13 @@ export async function trainInFolder<Batch>(
       step === options.steps || (options.evaluateEvery ? step % options.evaluateEvery === 0 : false)
     const evaluations = events.flatMap((event) => (event.type === 'evaluation' && planned(event) ? [event] : []))
     const losses = events.flatMap((event) => (event.type === 'step' ? [[event.step, event.loss] as const] : []))
+    const gradientNorms = events.flatMap((event) => (event.type === 'step' ? [event.gradientNorm] : []))
     if (!enough?.(evaluations)) {
       for await (const event of trainer.run()) {
         if (signal?.aborted) trainer.stop()
         if (event.type === 'step') {
           losses.push([event.step, event.loss])
+          gradientNorms.push(event.gradientNorm)
           onStep(event.step, options.steps, event.loss)
           // Before the checkpoint of this step, so that a run that resumes behind it finds the file.
           if (event.step === halfway?.step) await writeFile(halfwayFile, JSON.stringify(await halfway.measure()))
@@ -50,6 +53,7 @@ export async function trainInFolder<Batch>(
     const measured = existsSync(halfwayFile) ? JSON.parse(await readFile(halfwayFile, 'utf8')) : []
     return {
       losses,
+      gradientNorms,
       evaluations: evaluations.map(({ step, measurements }): Evaluation => ({ step, measurements })),
       halfway: measured,
     }

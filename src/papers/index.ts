@@ -260,6 +260,7 @@ export const papers: readonly Paper[] = [
     authors: 5,
     date: '2024-07-18',
     load: () => import('./groupmamba/index.js'),
+    experiment: () => import('./groupmamba/experiment.js'),
     imageModels: ['groupmamba-tiny', 'groupmamba-small', 'groupmamba-base'],
   },
   {

@@ -49,8 +49,8 @@ export const groupMambaDefaults = { drop_path_rate: 0.05, distillation: true }
 
 const { constant, normalWith } = initializers
 /** Of the norms in and around the mixer, and of all others. */
-const mixerEps = 1e-5
-const eps = 1e-6
+export const mixerEps = 1e-5
+export const eps = 1e-6
 
 interface ConvSettings {
   readonly stride?: number
@@ -122,16 +122,19 @@ class Mlp extends Module {
   }
 }
 
+/** Mixes positions: (B, H, W, C) -> (B, H, W, C). */
+type MapMixer = Module & { forward(input: Tensor): Tensor }
+
 /** x + mixer(x), then x + mlp(norm(x)). mirrors: Block_mamba */
-class GroupMambaBlock extends Module {
+export class GroupMambaBlock extends Module {
   readonly #norm: LayerNorm
-  readonly #mixer: ModulatedGroupMamba
+  readonly #mixer: MapMixer
   readonly #mlp: Mlp
   readonly #dropPath: DropPath
-  constructor(channels: number, mlpRatio: number, dropPath: number) {
+  constructor(channels: number, mlpRatio: number, dropPath: number, mixer: MapMixer) {
     super()
     this.#norm = this.child('norm2', new LayerNorm(channels, eps))
-    this.#mixer = this.child('attn', new ModulatedGroupMamba(channels))
+    this.#mixer = this.child('attn', mixer)
     this.#mlp = this.child('mlp', new Mlp(channels, mlpRatio * channels, true))
     this.#dropPath = this.child('drop_path', new DropPath(dropPath))
   }
@@ -185,7 +188,7 @@ class Stem extends Module {
 }
 
 /** Half the sides. mirrors: DownSamples */
-class Downsampling extends Module {
+export class Downsampling extends Module {
   readonly #proj: Conv2d
   readonly #norm: LayerNorm
   constructor(from: number, to: number) {
@@ -225,7 +228,9 @@ export class GroupMamba extends Module implements ImageClassifier {
       ),
       blocks: this.childList(
         `block${i + 1}`,
-        rates.splice(0, depths[i]).map((rate) => new GroupMambaBlock(channels, mlp_ratios[i], rate)),
+        rates
+          .splice(0, depths[i])
+          .map((rate) => new GroupMambaBlock(channels, mlp_ratios[i], rate, new ModulatedGroupMamba(channels))),
       ),
       norm: this.child(`norm${i + 1}`, new LayerNorm(channels, eps)),
     }))
