@@ -22,9 +22,29 @@ import {
   Module,
   type Parameter,
 } from '../../nn/index.js'
-import type { ScanPattern } from '../../ssm/scan-paths.js'
-import { SS2D } from '../../ssm/ss2d.js'
-import { add, affine, concat, gelu, mean, mul, relu, reshape, sigmoid, split, type Tensor } from '../../tensor/index.js'
+import { type ScanPattern, scanPath } from '../../ssm/scan-paths.js'
+import { MapScan } from '../../ssm/ss2d.js'
+import {
+  add,
+  affine,
+  concat,
+  convolution,
+  exp,
+  gatedActivation,
+  gelu,
+  groupedLinear,
+  layerNorm,
+  mean,
+  mul,
+  neg,
+  relu,
+  reshape,
+  selectiveScan,
+  sigmoid,
+  silu,
+  split,
+  type Tensor,
+} from '../../tensor/index.js'
 
 /** Under the official names. */
 export interface GroupMambaConfig {
@@ -66,9 +86,90 @@ function convOf(from: number, to: number, kernel: number, { groups = 1, ...setti
 /** Of the four groups, in order. */
 export const groupPatterns: readonly ScanPattern[] = ['rows', 'columns', 'rowsBack', 'columnsBack']
 
-/** The scan of one group: VMamba's, along one direction, with one state. mirrors: SS2D of ss2d.py */
-export const groupScan = (channels: number, states: number, pattern: ScanPattern): SS2D =>
-  new SS2D({ d_model: channels, d_state: states, ssm_ratio: 1, pattern })
+/**
+ * The parameters of one group: VMamba's SS2D with a gate, along one direction. `scanGroups` computes with those of all groups
+ * at once. mirrors: SS2D of ss2d.py
+ */
+export class GroupScan extends MapScan {
+  readonly inProj: Linear
+  readonly conv: Conv2d
+  readonly outNorm: LayerNorm
+  readonly outProj: Linear
+  constructor(
+    readonly channels: number,
+    readonly states: number,
+    pattern: ScanPattern,
+  ) {
+    super({ channels, states, rank: Math.ceil(channels / 16), pattern })
+    this.inProj = this.child('in_proj', imageLinear(channels, 2 * channels, false))
+    this.conv = this.child('conv2d', new Conv2d(channels, channels, 3, { padding: 1, groups: channels }))
+    this.outNorm = this.child('out_norm', new LayerNorm(channels, mixerEps))
+    this.outProj = this.child('out_proj', imageLinear(channels, channels, false))
+  }
+}
+
+/**
+ * SS2D of every group on its own channels, group g along direction g of `pattern`: (B, H, W, G c) -> the same. The groups'
+ * weights are put side by side, so that each step is one operation for all of them.
+ */
+export function scanGroups(groups: readonly GroupScan[], pattern: ScanPattern, input: Tensor): Tensor {
+  const [batch, height, width, all] = input.shape
+  const [{ channels, states, dtProj }] = groups
+  const length = height * width
+  const rank = dtProj.shape[2]
+  const stacked = (shape: readonly number[], of: (group: GroupScan) => Parameter) =>
+    concat(groups.map((group) => reshape(of(group).value, shape)))
+  const perGroup = (x: Tensor) => reshape(x, [batch, length, groups.length, channels])
+  const onMap = (x: Tensor) => reshape(x, [batch, height, width, all])
+
+  const projected = groupedLinear(
+    perGroup(input),
+    stacked([1, 2 * channels, channels], ({ inProj }) => inProj.weight),
+  )
+  const [v, z] = split(projected, [channels, channels])
+  const kernel = stacked([channels, 1, 3, 3], ({ conv }) => conv.weight)
+  const bias = stacked([channels], ({ conv }) => conv.bias!)
+  const u = silu(convolution(onMap(v), kernel, { bias, padding: 1, groups: all }))
+
+  const maps = groupedLinear(
+    perGroup(u),
+    stacked([1, rank + 2 * states, channels], ({ xProj }) => xProj),
+  )
+  const [dtLow, B, C] = split(maps, [rank, states, states])
+  const delta = groupedLinear(
+    dtLow,
+    stacked([1, channels, rank], (group) => group.dtProj),
+  )
+  const { out } = selectiveScan(
+    reshape(u, [batch, length, all]),
+    reshape(delta, [batch, length, all]),
+    neg(exp(stacked([channels, states], ({ ALogs }) => ALogs))),
+    B,
+    C,
+    {
+      D: stacked([channels], ({ Ds }) => Ds),
+      deltaBias: stacked([channels], ({ dtBias }) => dtBias),
+      deltaSoftplus: true,
+      path: scanPath(pattern, height, width).on(input.backend),
+    },
+  )
+
+  const normed = layerNorm(perGroup(out), { eps: mixerEps })
+  const scaled = add(
+    mul(
+      normed,
+      stacked([1, channels], ({ outNorm }) => outNorm.weight),
+    ),
+    stacked([1, channels], ({ outNorm }) => outNorm.bias),
+  )
+  const gated = gatedActivation(z, scaled, 'silu')
+  return onMap(
+    groupedLinear(
+      gated,
+      stacked([1, channels, channels], ({ outProj }) => outProj.weight),
+    ),
+  )
+}
 
 /** proj(norm(gate(x^) * skip_scale * x^ * [scans of the four quarters of x^])), x^ = norm(x). mirrors: GroupMambaLayer */
 export class ModulatedGroupMamba extends Module {
@@ -76,7 +177,7 @@ export class ModulatedGroupMamba extends Module {
   readonly #fc1: Linear
   readonly #fc2: Linear
   readonly #norm: LayerNorm
-  readonly #groups: readonly SS2D[]
+  readonly #groups: readonly GroupScan[]
   readonly #proj: Linear
   constructor(channels: number) {
     super()
@@ -86,7 +187,7 @@ export class ModulatedGroupMamba extends Module {
     this.#fc1 = this.child('fc1', imageLinear(channels, narrow))
     this.#fc2 = this.child('fc2', imageLinear(narrow, channels))
     this.#norm = this.child('norm', new LayerNorm(channels, mixerEps))
-    this.#groups = groupPatterns.map((pattern, k) => this.child(`mamba_g${k + 1}`, groupScan(group, 1, pattern)))
+    this.#groups = groupPatterns.map((pattern, k) => this.child(`mamba_g${k + 1}`, new GroupScan(group, 1, pattern)))
     this.#proj = this.child('proj', imageLinear(channels, channels))
   }
   /** (B, H, W, C) -> (B, H, W, C) */
@@ -95,11 +196,8 @@ export class ModulatedGroupMamba extends Module {
     const [batch, , , channels] = input.shape
     const pooled = mean(normed, { axis: [1, 2] })
     const gate = sigmoid(this.#fc2.forward(relu(this.#fc1.forward(pooled))))
-    const quarters = split(normed, Array(4).fill(channels / 4))
-    const mixed = concat(
-      this.#groups.map((scan, k) => scan.forward(quarters[k])),
-      -1,
-    )
+    // The four groups' patterns are the directions of the cross scan.
+    const mixed = scanGroups(this.#groups, 'cross', normed)
     const factor = mul(reshape(gate, [batch, 1, 1, channels]), this.#skipScale.value)
     return this.#proj.forward(this.#norm.forward(mul(mul(mixed, normed), factor)))
   }

@@ -4,18 +4,20 @@ import { channelsLast, modulePart, type PartProbes } from '../probe.js'
 import {
   GroupMamba,
   type GroupMambaConfig,
+  GroupScan,
   groupMambaDefaults,
   groupPatterns,
-  groupScan,
   ModulatedGroupMamba,
+  scanGroups,
 } from './model.js'
 
 const tokens = (map: Tensor) => reshape(map, [map.shape[0], map.shape[1] * map.shape[2], map.shape[3]])
 
 export const probes: PartProbes = {
   SS2D: ({ d_model, d_state, direction }) => {
-    const module = groupScan(d_model as number, d_state as number, groupPatterns[(direction as number) - 1])
-    return modulePart(module, 'x', (scan, input) => ({ output: scan.forward(input) }))
+    const pattern = groupPatterns[(direction as number) - 1]
+    const module = new GroupScan(d_model as number, d_state as number, pattern)
+    return modulePart(module, 'x', (scan, input) => ({ output: scanGroups([scan], pattern, input) }))
   },
   GroupMambaLayer: ({ input_dim }) =>
     modulePart(new ModulatedGroupMamba(input_dim as number), 'x', (layer, input, { H, W }) => {
