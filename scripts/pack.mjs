@@ -51,16 +51,16 @@ async function packAddon({ arch, compiler }, { version, license }) {
   return fault ? null : packed(folder)
 }
 
-/** mambakit without what only a clone needs, and with the add-ons as optional packages. */
+/** mambakit without what only a clone needs; the add-ons are optional packages, and so is what decodes images. */
 function packLibrary(json) {
   const folder = join(out, 'mambakit')
   const whole = packed(root)
   mkdirSync(folder)
   spawnSync('tar', ['-xzf', join(out, whole), '-C', folder, '--strip-components=1'], { stdio: 'inherit' })
   const { scripts: _, devDependencies: __, ...published } = json
-  const optionalDependencies = Object.fromEntries(
-    platforms.map(({ arch }) => [`@mambakit/linux-${arch}`, json.version]),
-  )
+  const { sharp } = json.optionalDependencies
+  const addOns = platforms.map(({ arch }) => [`@mambakit/linux-${arch}`, json.version])
+  const optionalDependencies = { ...Object.fromEntries(addOns), sharp }
   writePackage(folder, { ...published, optionalDependencies })
   return packed(folder)
 }
