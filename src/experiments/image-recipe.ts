@@ -148,3 +148,33 @@ export async function timeTraining(
 
 /** Item i is a's time over b's in round i. */
 export const timeRatios = (a: readonly number[], b: readonly number[]): number[] => a.map((value, i) => value / b[i])
+
+/** Seconds of a forward pass without gradients, by name and round; the models take turns. */
+export async function timeForward(
+  { backend, seed, progress }: UnitContext,
+  runs: Readonly<Record<string, { readonly model: ImageClassifier; readonly size: number }>>,
+  rounds: number,
+): Promise<Readonly<Record<string, readonly number[]>>> {
+  const seconds = Object.fromEntries(Object.keys(runs).map((name) => [name, [] as number[]]))
+  const images = Object.fromEntries(
+    Object.entries(runs).map(([name, { size }]) => [
+      name,
+      normal([1, size, size, imageShape.channels], 0, 1, { backend, stream: new RandomStream(seed) }),
+    ]),
+  )
+  for (const { model } of Object.values(runs)) model.initialize({ seed, backend }).eval()
+  // The first round warms up.
+  for (let round = -1; round < rounds; round++) {
+    progress(`round ${round + 1} of ${rounds}`, (round + 1) / (rounds + 1))
+    for (const [name, { model }] of Object.entries(runs)) {
+      const started = performance.now()
+      const logits = noGrad(() => scope(() => model.forward(images[name])))
+      await logits.data()
+      if (round >= 0) seconds[name].push((performance.now() - started) / 1000)
+      logits.dispose()
+    }
+  }
+  for (const { model } of Object.values(runs)) model.dispose()
+  for (const image of Object.values(images)) image.dispose()
+  return seconds
+}

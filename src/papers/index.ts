@@ -106,6 +106,7 @@ export const papers: readonly Paper[] = [
     authors: 7,
     date: '2024-03-26',
     load: () => import('./plainmamba/index.js'),
+    experiment: () => import('./plainmamba/experiment.js'),
     imageModels: ['plainmamba-l1', 'plainmamba-l2', 'plainmamba-l3', 'plainmamba-mini'],
   },
   {

@@ -1,6 +1,6 @@
 // PlainMamba: Improving Non-Hierarchical Mamba in Visual Recognition (arXiv 2403.17695)
 import { type ImageModelEntry, withSettings } from '../../models/image-catalogue.js'
-import { PlainMamba, type PlainMambaConfig, plainMambaDefaults } from './model.js'
+import { PlainMamba, type PlainMambaConfig, plainMambaDefaults } from '../../models/plainmamba.js'
 
 export {
   PlainMamba,
@@ -8,7 +8,7 @@ export {
   type PlainMamba2DConfig,
   type PlainMambaConfig,
   plainMambaDefaults,
-} from './model.js'
+} from '../../models/plainmamba.js'
 
 type Size = Pick<PlainMambaConfig, 'embed_dims' | 'num_layers' | 'num_convs_patch_embed'> & Partial<PlainMambaConfig>
 

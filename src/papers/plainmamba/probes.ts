@@ -1,13 +1,14 @@
 // PlainMamba and its mixer, for the recorded cases.
-import { reshape } from '../../tensor/index.js'
-import { channelsFirst, channelsLast, modulePart, type PartProbes } from '../probe.js'
+
 import {
   PlainMamba,
   PlainMamba2D,
   type PlainMamba2DConfig,
   type PlainMambaConfig,
   plainMambaDefaults,
-} from './model.js'
+} from '../../models/plainmamba.js'
+import { reshape } from '../../tensor/index.js'
+import { channelsFirst, channelsLast, modulePart, type PartProbes } from '../probe.js'
 
 /** The official configuration nests the mixer's. */
 interface OfficialConfig {

@@ -2,12 +2,7 @@
 // Idea: the scan follows four snakes, so that neighbours in a sequence are neighbours in the image, and a learned vector
 // for the direction of each step is added to its B.
 // Letters: B batch, H, W tokens a side, L = H W, C width, E = expand C, N states, R rank of dt, K = 4 paths.
-import {
-  checkImages,
-  type ImageClassifier,
-  type ImageForwardOptions,
-  throughBlocks,
-} from '../../models/image-classifier.js'
+
 import {
   BatchNorm2d,
   Conv2d,
@@ -19,9 +14,9 @@ import {
   type Linear,
   Module,
   type Parameter,
-} from '../../nn/index.js'
-import { scanPath } from '../../ssm/scan-paths.js'
-import { scan2d } from '../../ssm/scan2d.js'
+} from '../nn/index.js'
+import { scanPath } from '../ssm/scan-paths.js'
+import { scan2d } from '../ssm/scan2d.js'
 import {
   add,
   embedding,
@@ -37,7 +32,8 @@ import {
   silu,
   split,
   type Tensor,
-} from '../../tensor/index.js'
+} from '../tensor/index.js'
+import { checkImages, type ImageClassifier, type ImageForwardOptions, throughBlocks } from './image-classifier.js'
 
 /** Under the official names of the mixer. */
 export interface PlainMamba2DConfig {

@@ -1,0 +1,67 @@
+// Part 1: classifying small images, beside Vim at equal parameters (and, beside the claim, at equal operations).
+import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
+import { imageGrid, imageSizes, imageTuneBy, trainOnCifar } from '../../experiments/image-recipe.js'
+import { plainMini, vimMini } from './experiment-models.js'
+
+const models = { plain: () => plainMini(), vim: () => vimMini(), wide: () => vimMini(72) }
+
+async function measure(context: UnitContext): Promise<Measured> {
+  const model = models[context.method as keyof typeof models]()
+  const measured = await trainOnCifar(context, model)
+  model.dispose()
+  return measured
+}
+
+const points = { metric: 'correct', better: 'higher', factor: 100, unit: 'points', digits: 1 } as const
+
+export const classificationPart: Part = {
+  name: 'classification',
+  title: 'Images of CIFAR-10',
+  version: 1,
+  data: ['cifar10'],
+  sizes: imageSizes,
+  methods: {
+    plain: { label: 'PlainMamba-mini', tuned: { learningRate: 2e-3 }, grid: imageGrid, seconds: 120 },
+    vim: { label: 'Vim-mini', tuned: { learningRate: 2e-3 }, grid: imageGrid, seconds: 110 },
+    wide: {
+      label: 'Vim-mini of equal operations',
+      tuned: { learningRate: 2e-3 },
+      grid: [],
+      seconds: 140,
+      only: ['quick', 'full'],
+    },
+  },
+  standIns: { plain: 'vim' },
+  tuneBy: imageTuneBy,
+  criteria: [
+    {
+      name: 'vim',
+      statement: 'accuracy over Vim-mini of equal parameters',
+      method: 'plain',
+      minus: 'vim',
+      expected: 0.03,
+      failure: 0.01,
+      ...points,
+    },
+    {
+      name: 'operations',
+      statement: 'accuracy over Vim-mini of equal operations',
+      method: 'plain',
+      minus: 'wide',
+      expected: 0,
+      decides: false,
+      ...points,
+    },
+  ],
+  plots: [
+    {
+      name: 'accuracy',
+      title: 'Test accuracy during training',
+      series: 'accuracy',
+      x: { label: 'step' },
+      y: { label: 'top-1 accuracy' },
+      marks: [{ y: 0.1, label: 'chance' }],
+    },
+  ],
+  measure,
+}
