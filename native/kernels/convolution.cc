@@ -64,27 +64,39 @@ float* packWeight(const Args& args, const Geometry& g, const Pass& pass, const f
   return to;
 }
 
-/// acc (MR x N vectors) = rows of the image, from a on, times a panel.
+/// As wide as an address: indices of 64 bits cost WebAssembly a conversion a step.
+typedef __PTRDIFF_TYPE__ index;
+
+/// result (MR x N vectors) = rows of the image, from a on, times a panel. Not inlined: the loop needs all registers.
 template <int N>
-inline void tile(const float* const (&a)[MR], const Stretch* run, const Stretch* end, const float* b, vf (&acc)[MR][NV]) {
+__attribute__((noinline)) void tile(const float* const (&a)[MR], const Stretch* run, const Stretch* last,
+                                    const float* b, vf (&result)[MR][NV]) {
+  const float* row[MR];
+  vf acc[MR][N];
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; i++)
+  for (int i = 0; i < MR; i++) {
+    row[i] = a[i];
 #pragma GCC unroll 4
     for (int v = 0; v < N; v++) acc[i][v] = vf{};
-  for (; run < end; run++) {
-    const i64 offset = run->offset, length = run->length;
-    for (i64 k = offset; k < offset + length; k++, b += NR) {
+  }
+  for (; run < last; run++) {
+    const index end = (index)(run->offset + run->length);
+    for (index k = (index)run->offset; k < end; k++, b += NR) {
       vf x[N];
 #pragma GCC unroll 4
       for (int v = 0; v < N; v++) x[v] = load(b + v * W);
 #pragma GCC unroll 16
       for (int i = 0; i < MR; i++) {
-        const vf y = splat(a[i][k]);
+        const vf y = splat(row[i][k]);
 #pragma GCC unroll 4
         for (int v = 0; v < N; v++) acc[i][v] = fma(y, x[v], acc[i][v]);
       }
     }
   }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < N; v++) result[i][v] = acc[i][v];
 }
 
 /// Panels [first, last) (counted over groups) of a block.

@@ -9,6 +9,8 @@ namespace MK_ISA {
 constexpr int MR = 12, NV = 2;
 #elif defined(__aarch64__)
 constexpr int MR = 8, NV = 2;
+#elif defined(__wasm__)
+constexpr int MR = 4, NV = 2;
 #else
 constexpr int MR = 6, NV = 2;
 #endif
