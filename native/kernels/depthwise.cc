@@ -9,6 +9,19 @@ namespace {
 
 /// Rows of the result a task.
 constexpr i64 ROWS = 8;
+/// From this size on a result is stored past the caches, which would not keep it.
+constexpr i64 LARGE_BYTES = 1 << 24;
+
+/// Can a vector be stored past the caches? It must be a whole line.
+#if MK_LANES == 16 && defined(__AVX512F__)
+constexpr bool STREAMS = true;
+static inline void stream(float* to, vf x) { asm volatile("vmovntps %1, %0" : "=m"(*(vf*)to) : "v"(x)); }
+static inline void endStream() { asm volatile("sfence" ::: "memory"); }
+#else
+constexpr bool STREAMS = false;
+static inline void stream(float* to, vf x) { store(to, x); }
+static inline void endStream() {}
+#endif
 
 /// Where lanes lie in channels: the last vector is moved back to the last whole one where there are enough channels.
 struct Lanes {
@@ -51,6 +64,10 @@ struct Columns {
   i64 begin, width;
   /// Elements between columns, and between the weights of taps.
   i64 column, tap;
+  /// First channel.
+  i64 channel;
+  /// The row of the image that the next row of the result is the first to see, or null: it is asked for early.
+  const float* ahead;
   const float* zeros;
 };
 
@@ -65,7 +82,7 @@ inline const float* seen(const Columns& s, const float* row, i64 x) {
 template <int K, int R, bool EDGE, class Load>
 inline void sliding(const Columns& s, vf (&y)[R], Load&& load) {
   for (i64 r = 0; r < s.rowCount; r++) {
-    const Row row = s.rows[r];
+    const Row row = {s.rows[r].image + s.channel, s.rows[r].weight + s.channel};
     vf w[K];
 #pragma GCC unroll 16
     for (int k = 0; k < K; k++) w[k] = load(row.weight + k * s.tap);
@@ -83,7 +100,7 @@ inline void sliding(const Columns& s, vf (&y)[R], Load&& load) {
 template <int R, bool EDGE, class Load>
 inline void stepping(const Columns& s, vf (&y)[R], Load&& load) {
   for (i64 r = 0; r < s.rowCount; r++) {
-    const Row row = s.rows[r];
+    const Row row = {s.rows[r].image + s.channel, s.rows[r].weight + s.channel};
     for (i64 k = 0; k < s.taps; k++) {
       const vf w = load(row.weight + k * s.tap);
       const i64 x = s.begin + k * s.tapStep;
@@ -121,28 +138,27 @@ void columnsOf(const Columns& s, vf bias, i64 count, Load&& load, Store&& put) {
   else columnsOf<R, true>(s, bias, count, load, put);
 }
 
-/// A row of the result.
+/// A row of the result. All channels of a block of columns come first, so that lines are used whole while they are near.
 template <int R>
-void resultRow(Columns s, const Line& line, i64 channels, const View& bias, float* out, i64 outStep, Row* rows) {
-  const i64 start = s.begin;
-  const i64 count = line.count;
-  for (i64 c = 0; c < channels; c += W) {
-    const Lanes lanes = lanesAt(c, channels);
-    const vf first = bias ? loadAny(bias, lanes.first, lanes.count) : vf{};
-    const i64 move = lanes.first - (c == 0 ? 0 : lanesAt(c - W, channels).first);
-    for (i64 r = 0; r < s.rowCount; r++) {
-      rows[r].image += move;
-      rows[r].weight += move;
+void resultRow(Columns s, const Line& line, i64 channels, const View& bias, float* out, i64 outStep, bool past) {
+  const i64 start = s.begin, count = line.count;
+  for (i64 x = 0; x < count; x += R) {
+    // The last columns are done as a whole block that ends where the row does.
+    const i64 from = x + R > count && count >= R ? count - R : x, n = least<i64>(R, count - from);
+    s.begin = start + from * s.step;
+    if (s.ahead) {
+      const i64 reach = s.begin + (s.taps - 1) * s.tapStep;
+      const float* const end = s.ahead + least(s.width, reach + R * s.step) * s.column;
+      for (const float* p = s.ahead + most<i64>(0, reach) * s.column; p < end; p += 16) __builtin_prefetch(p);
     }
-    float* const o = out + lanes.first;
-    for (i64 x = 0; x < count; x += R) {
-      // The last columns are done as a whole block that ends where the row does.
-      const i64 from = x + R > count && count >= R ? count - R : x;
-      s.begin = start + from * s.step;
-      float* const to = o + from * outStep;
-      const i64 n = least<i64>(R, count - from);
-      if (lanes.count == W)
-        columnsOf<R>(s, first, n, [](const float* p) { return load(p); }, [&](i64 j, vf y) { store(to + j * outStep, y); });
+    for (i64 c = 0; c < channels; c += W) {
+      const Lanes lanes = lanesAt(c, channels);
+      const vf first = bias ? loadAny(bias, lanes.first, lanes.count) : vf{};
+      s.channel = lanes.first;
+      float* const to = out + from * outStep + lanes.first;
+      const auto whole = [](const float* p) { return load(p); };
+      if (STREAMS && R == 8 && past) columnsOf<R>(s, first, n, whole, [&](i64 j, vf y) { stream(to + j * outStep, y); });
+      else if (lanes.count == W) columnsOf<R>(s, first, n, whole, [&](i64 j, vf y) { store(to + j * outStep, y); });
       else
         columnsOf<R>(s, first, n, [&](const float* p) { return loadPart<F32>(p, lanes.count); },
                      [&](i64 j, vf y) { storePart<F32>(to + j * outStep, y, lanes.count); });
@@ -160,6 +176,8 @@ void depthwise(const Args& args, const Pass& pass, const View& from, const View&
   const Floats x = floatsOf(args, from, 2, true);
   const Floats y = floatsOf(args, to, 3, false);
   const i64 rowBlocks = ceilDiv(l[1].count, ROWS);
+  bool past = STREAMS && to.count() * (i64)sizeof(float) >= LARGE_BYTES && channels % W == 0 && (u64)y.data % sizeof(vf) == 0;
+  for (const i64 stride : y.stride) past = past && stride % W == 0;
   args.parallel(to.dim[0] * l[0].count * rowBlocks, [&](i64 task, i32 thread) {
     const i64 b = task / rowBlocks / l[0].count, t = task / rowBlocks % l[0].count, first = task % rowBlocks * ROWS;
     Row* const rows = args.scratch<Row>(thread, 0, l[0].taps * l[1].taps);
@@ -175,6 +193,10 @@ void depthwise(const Args& args, const Pass& pass, const View& from, const View&
           rows[s.rowCount++] = {x.data + b * x.stride[0] + atT * x.stride[1] + atH * x.stride[2],
                                 taps + (i * l[1].taps + j) * l[2].taps * channels};
         }
+      const i64 nextT = l[0].begin(t) + (l[0].taps - 1) * l[0].tapStep;
+      const i64 nextH = l[1].begin(h + 1) + (l[1].taps - 1) * l[1].tapStep;
+      const bool more = nextT >= 0 && nextT < from.dim[1] && nextH >= 0 && nextH < from.dim[2];
+      s.ahead = more ? x.data + b * x.stride[0] + nextT * x.stride[1] + nextH * x.stride[2] : nullptr;
       s.rows = rows;
       s.taps = l[2].taps;
       s.tapStep = l[2].tapStep;
@@ -187,9 +209,10 @@ void depthwise(const Args& args, const Pass& pass, const View& from, const View&
       float* const out = y.data + b * y.stride[0] + (l[0].toStart + t * l[0].toStep) * y.stride[1] +
                          (l[1].toStart + h * l[1].toStep) * y.stride[2] + l[2].toStart * y.stride[3];
       const i64 step = l[2].toStep * y.stride[3];
-      if (l[2].count > 4) resultRow<8>(s, l[2], channels, bias, out, step, rows);
-      else resultRow<4>(s, l[2], channels, bias, out, step, rows);
+      if (l[2].count > 4) resultRow<8>(s, l[2], channels, bias, out, step, past);
+      else resultRow<4>(s, l[2], channels, bias, out, step, past);
     }
+    if (past) endStream();
   });
   if (to.dtype == FLOAT32) return;
   // Only what this pass computed.

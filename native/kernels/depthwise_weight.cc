@@ -11,6 +11,8 @@ namespace {
 constexpr i64 SLICES = 32;
 /// Values of one vector of channels that a block reads: they stay in the second-level cache with those of its neighbours.
 constexpr i64 BLOCK_POSITIONS = 512;
+/// Floats of a cache line.
+constexpr i64 LINE = 16;
 /// Columns whose gradients are held in registers.
 constexpr int R = 8;
 
@@ -30,6 +32,8 @@ struct Images {
 template <int H, int K, class Load>
 void sumTaps(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow, vf (&acc)[H][K], Load&& load) {
   const Line &h = p.line[1], &w = p.line[2];
+  // The last pass over these lines asks for those that the next channels begin with.
+  const bool ahead = tapRow + H == h.taps;
   for (i64 y = first; y < last; y++) {
     const float* row[H];
     bool any = false;
@@ -43,8 +47,15 @@ void sumTaps(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow
     for (i64 c = 0; c < p.width; c += R) {
       vf g[R];
 #pragma GCC unroll 16
-      for (int r = 0; r < R; r++) g[r] = load(c + r < p.width ? gRow + (c + r) * p.g.stride[3] : p.zeros);
+      for (int r = 0; r < R; r++) {
+        const float* const from = c + r < p.width ? gRow + (c + r) * p.g.stride[3] : p.zeros;
+        g[r] = load(from);
+        if (ahead) __builtin_prefetch(from + LINE, 0, 2);
+      }
       const i64 begin = w.begin(c);
+      if (row[H - 1] && ahead)
+        for (i64 j = most<i64>(0, begin + K - 1); j < least(p.extent[2], begin + K - 1 + R); j++)
+          __builtin_prefetch(row[H - 1] + j * p.x.stride[3] + LINE, 0, 2);
       for (int i = 0; i < H; i++) {
         if (!row[i]) continue;
         if (begin >= 0 && begin + R + K - 2 < p.extent[2]) {

@@ -77,3 +77,17 @@ test('modules have the parameters and the fan-in of PyTorch', () => {
   ])
   assert.deepEqual(shapes(new ConvTranspose2d(6, 8, 2, { groups: 2, bias: false })), [['weight', [6, 4, 2, 2]]])
 })
+
+test('a result that is stored past the caches is that of its parts', { skip }, async () => {
+  const backend = openNative({ threads: 2 })
+  const stream = new T.RandomStream(5)
+  const input = T.uniform([5, 120, 121, 64], -1, 1, { stream, backend })
+  const weight = T.uniform([64, 1, 3, 3], -1, 1, { stream, backend })
+  const convolve = (x: T.Tensor) => T.convolution(x, weight, { padding: 1, groups: 64 })
+  const whole = (await convolve(input).data()) as Float32Array
+  for (let b = 0; b < 5; b++) {
+    const part = (await convolve(T.slice(input, 0, b, b + 1)).data()) as Float32Array
+    assert.deepEqual(whole.subarray(b * part.length, (b + 1) * part.length), part)
+  }
+  await backend.close()
+})
