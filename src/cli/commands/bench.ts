@@ -10,6 +10,7 @@ import { type CliCommand, type GlobalOptions, integerOption, UsageError } from '
 const examples: CliCommand['examples'] = [
   ['mambakit bench kernels', 'GEMM, selective scan, memory, and training steps by kernel'],
   ['mambakit bench kernels --json', 'the same for programs'],
+  ['mambakit bench conv', 'convolutions beside ONNX Runtime, PyTorch and TensorFlow.js where they are installed'],
   ['mambakit bench load', 'how fast a checkpoint is loaded, and how much memory that takes'],
   ['mambakit bench lm', 'reading and writing with a language model of random weights'],
   ['mambakit bench lm --peer', 'beside llama.cpp on the same weights'],
@@ -27,7 +28,7 @@ export const bench: CliCommand = {
   examples,
   configure(command, globals) {
     command.option('--profile', 'the same as bench profile', false).action(({ profile }: { profile: boolean }) => {
-      if (!profile) throw new UsageError('bench: say what to measure: kernels, load, images, loader, lm or profile')
+      if (!profile) throw new UsageError('bench: say what to measure: kernels, conv, load, images, loader, lm or profile')
       return profileModel(profileDefaults, globals())
     })
     const { model, batch, length, precision } = profileDefaults
@@ -44,6 +45,15 @@ export const bench: CliCommand = {
       const { benchKernels } = await import('../../../bench/kernels.js')
       return benchKernels
     })
+    addBench(
+      command,
+      'conv',
+      'convolutions on native and WebAssembly, and a training step (about 2 minutes)',
+      async () => {
+        const { benchConvolution } = await import('../../../bench/convolution.js')
+        return benchConvolution
+      },
+    )
     addBench(command, 'load', 'loading a checkpoint of 517 MB beside a plain read of its file', async () => {
       const { benchLoad } = await import('../../../bench/load.js')
       return benchLoad
