@@ -186,6 +186,7 @@ export const papers: readonly Paper[] = [
     authors: 3,
     date: '2024-03-14',
     load: () => import('./efficientvmamba/index.js'),
+    experiment: () => import('./efficientvmamba/experiment.js'),
     imageModels: ['efficientvmamba-t', 'efficientvmamba-s', 'efficientvmamba-b'],
   },
   {

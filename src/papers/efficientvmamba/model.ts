@@ -150,19 +150,22 @@ class ConvolutionBranch extends Module {
 /** x + SE(SS2D(n)) + SE(conv(n)), n = norm(x), with one SE for both. mirrors: VSSBlock of EfficientVMamba */
 export class EvssBlock extends Module {
   readonly norm: LayerNorm
-  readonly op: SkipSS2D
-  readonly branch: ConvolutionBranch
+  readonly op: SS2D
+  readonly branch: ConvolutionBranch | null
   readonly attention: ChannelAttention
   readonly dropPath: DropPath
   constructor(
     width: number,
     { ssm_d_state, ssm_ratio }: Pick<EfficientVMambaConfig, 'ssm_d_state' | 'ssm_ratio'>,
     dropPath = 0,
+    /** What experiments compare with: scans of every position, or no convolution beside them. */
+    { skip = true, convolve = true }: { skip?: boolean; convolve?: boolean } = {},
   ) {
     super()
     this.norm = this.child('norm', new LayerNorm(width))
-    this.op = this.child('op', new SkipSS2D({ d_model: width, d_state: ssm_d_state, ssm_ratio }))
-    this.branch = this.child('conv_branch', new ConvolutionBranch(width))
+    const scan = { d_model: width, d_state: ssm_d_state, ssm_ratio }
+    this.op = this.child('op', skip ? new SkipSS2D(scan) : new SS2D(scan))
+    this.branch = convolve ? this.child('conv_branch', new ConvolutionBranch(width)) : null
     this.attention = this.child('se', new ChannelAttention(width))
     this.dropPath = this.child('drop_path', new DropPath(dropPath))
   }
@@ -170,8 +173,8 @@ export class EvssBlock extends Module {
   forward(map: Tensor): Tensor {
     const normed = this.norm.forward(map)
     const scanned = this.attention.forward(this.op.forward(normed))
-    const convolved = this.attention.forward(this.branch.forward(normed))
-    return add(map, this.dropPath.forward(add(scanned, convolved)))
+    const both = this.branch ? add(scanned, this.attention.forward(this.branch.forward(normed))) : scanned
+    return add(map, this.dropPath.forward(both))
   }
 }
 
@@ -217,7 +220,11 @@ abstract class EfficientPyramid extends VssPyramid {
   protected readonly stem: VMambaStem
   protected readonly stages: readonly Stage[]
   protected readonly widths: readonly number[]
-  constructor(config: Omit<EfficientVMambaConfig, 'num_classes'>) {
+  /** `evss` makes the blocks of scans; experiments give others. */
+  constructor(
+    config: Omit<EfficientVMambaConfig, 'num_classes'>,
+    evss = (width: number, dropPath: number) => new EvssBlock(width, config, dropPath),
+  ) {
     super('efficientvmamba', config.in_chans, config.patch_size)
     const { depths, stage_types } = config
     this.widths = stageWidths(config.dims, depths.length)
@@ -237,7 +244,7 @@ abstract class EfficientPyramid extends VssPyramid {
       const next = this.widths[i + 1]
       const merging = (at: string) => (next === undefined ? null : this.child(at, new PatchMerging2d(width, next)))
       if (scans) {
-        const blocks = own.map((rate) => new EvssBlock(width, config, rate))
+        const blocks = own.map((rate) => evss(width, rate))
         return {
           name,
           blocksName: `${name}.blocks`,
@@ -257,8 +264,11 @@ export class EfficientVMamba extends EfficientPyramid implements ImageClassifier
   readonly numClasses: number
   readonly heads = ['classifier.head']
   readonly classifier: PyramidHead
-  constructor(readonly config: EfficientVMambaConfig) {
-    super(config)
+  constructor(
+    readonly config: EfficientVMambaConfig,
+    evss?: (width: number, dropPath: number) => EvssBlock,
+  ) {
+    super(config, evss)
     this.numClasses = config.num_classes
     this.classifier = this.child('classifier', new PyramidHead(this.widths[this.widths.length - 1], config.num_classes))
   }

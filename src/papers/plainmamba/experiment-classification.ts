@@ -1,7 +1,7 @@
 // Part 1: classifying small images, beside Vim at equal parameters (and, beside the claim, at equal operations).
 import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
+import { plainMini, vimMini } from '../../experiments/image-minis.js'
 import { imageGrid, imageSizes, imageTuneBy, trainOnCifar } from '../../experiments/image-recipe.js'
-import { plainMini, vimMini } from './experiment-models.js'
 
 const models = { plain: () => plainMini(), vim: () => vimMini(), wide: () => vimMini(72) }
 

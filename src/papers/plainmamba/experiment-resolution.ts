@@ -1,10 +1,10 @@
 // Part 2: what a token costs as the image grows: from 8 x 8 to 64 x 64 tokens, one image, forward. Nothing is trained.
 import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
+import { plainMini, vimMini, vitMini } from '../../experiments/image-minis.js'
 import { timeForward } from '../../experiments/image-recipe.js'
 import { countCost } from '../../models/cost.js'
 import type { ImageClassifier } from '../../models/image-classifier.js'
 import { empty, noGrad, scope, withBackend } from '../../tensor/index.js'
-import { plainMini, vimMini, vitMini } from './experiment-models.js'
 
 const models: Readonly<Record<string, (size: number) => ImageClassifier>> = {
   plain: plainMini,

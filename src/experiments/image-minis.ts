@@ -1,14 +1,14 @@
-// The networks that the experiment compares, for images of any size in patches of 4.
-import { PlainMamba, plainMambaDefaults } from '../../models/plainmamba.js'
-import { VisionMamba, vimDefaults } from '../../models/vim.js'
-import { ViT } from '../../models/vit.js'
+// Small networks that several experiments compare, for CIFAR-10 or any size in patches of 4.
+import { PlainMamba, plainMambaDefaults } from '../models/plainmamba.js'
+import { VisionMamba, vimDefaults } from '../models/vim.js'
+import { ViT } from '../models/vit.js'
 
-const size = { num_classes: 10 }
+const classes = { num_classes: 10 }
 
 export const plainMini = (img_size = 32): PlainMamba =>
   new PlainMamba({
     ...plainMambaDefaults,
-    ...size,
+    ...classes,
     img_size,
     in_channels: 3,
     patch_size: 4,
@@ -23,7 +23,7 @@ export const plainMini = (img_size = 32): PlainMamba =>
 export const vimMini = (embed_dim = 56, img_size = 32): VisionMamba =>
   new VisionMamba({
     ...vimDefaults,
-    ...size,
+    ...classes,
     img_size,
     channels: 3,
     patch_size: 4,
@@ -36,7 +36,7 @@ export const vimMini = (embed_dim = 56, img_size = 32): VisionMamba =>
 /** As many parameters as the others at 8 x 8 tokens. */
 export const vitMini = (img_size = 32): ViT =>
   new ViT({
-    ...size,
+    ...classes,
     img_size,
     in_chans: 3,
     patch_size: 4,
