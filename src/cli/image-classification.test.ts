@@ -260,6 +260,7 @@ test('wrong input is answered by one line that names it', async () => {
   await fail(/run: holds a run already; continue it with --resume/, ...training, '--data', 'photos', '--out', 'run')
   await fail(/--set: |expected name=value/, ...training, '--data', 'photos', '--set', 'depth', '--out', 'x')
   await fail(/photos\/none\.jpg: no such file or folder/, 'predict', 'run', 'photos/none.jpg')
+  await fail(/no model is called 'vit-mii'; .* one of mamba-tiny, .*vit-mini/, 'info', 'vit-mii')
   await fail(/there is no 'predict'/, 'predict', 'mamba-tiny', 'photos/red/1.jpg')
   await writeFile(join(root, 'broken.jpg'), (await readFile(join(root, 'photos/red/1.jpg'))).subarray(0, 400))
   await fail(/broken\.jpg: cannot be decoded; it is damaged or cut off/, 'predict', 'run', 'broken.jpg')

@@ -1,7 +1,9 @@
 // What a task brings to the command line: how it trains, measures, predicts, and what its models cost. One file a task in
 // tasks/, one line in tasks/index.ts; the commands ask the task that a model belongs to.
+import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { Backend } from '../backend/types.js'
+import { MambakitError } from '../errors.js'
 import type { TrainingRun } from '../pipeline/training-run.node.js'
 import { type GlobalOptions, UsageError } from './command.js'
 
@@ -26,8 +28,10 @@ export interface CliTask {
     readonly defaults: { readonly learningRate: number; readonly weightDecay: number; readonly clipNorm: number }
     start(options: Readonly<Record<string, unknown>>, backend: Backend): Promise<TrainingRun>
   }
-  /** Whether a model is of this task: `subject` is a path or an id, `json` its config.json where there is one. */
-  owns(subject: string, json: Readonly<Record<string, unknown>> | null): boolean | Promise<boolean>
+  /** Names of its models. */
+  names(): Promise<readonly string[]>
+  /** Whether a config.json on this machine is that of a model of this task. */
+  owns(json: Readonly<Record<string, unknown>>): boolean
   // Each action knows its own options; the command has parsed them.
   readonly evaluate?: TaskAction<never>
   readonly predict?: TaskAction<never>
@@ -89,10 +93,20 @@ export async function runTaskAction(
   await own.run(subject, { ...defaults, ...chosen } as never, globals)
 }
 
-/** The task that a model belongs to: by its config.json where it is on this machine, else by what it is called. */
+/**
+ * The task that a model belongs to: by its config.json where it is on this machine, else by its name; the first task where
+ * it may be a hub id. Throws UsageError for a name that no task has.
+ */
 async function ownerOf(subject: string, tasks: readonly CliTask[]): Promise<CliTask> {
   const { configOnDisk } = await import('../pipeline/load.node.js')
   const json = await configOnDisk(subject)
-  for (const task of tasks) if (await task.owns(subject, json)) return task
-  return tasks[0]
+  if (json) return tasks.find((task) => task.owns(json)) ?? tasks[0]
+  const all = await Promise.all(tasks.map((task) => task.names()))
+  const found = all.findIndex((names) => names.includes(subject))
+  if (found !== -1) return tasks[found]
+  // A name without any mark of a path or hub id was meant for one of these.
+  if (/[/.]/.test(subject) || existsSync(subject)) return tasks[0]
+  throw new MambakitError(
+    `no model is called '${subject}'; give a config.json, a model's folder or hub id, or one of ${all.flat().join(', ')}`,
+  )
 }

@@ -243,11 +243,10 @@ const info: TaskAction<InfoOptions> = {
 export const imageClassification: CliTask = {
   name: 'image-classification',
   train,
-  async owns(subject, json) {
-    if (json) return json.model_type === 'image-classification' || (typeof json.model === 'string' && !json.model_type)
-    const { imageModelNames } = await import('../../papers/image-models.js')
-    return imageModelNames().includes(subject)
-  },
+  names: async () => (await import('../../papers/image-models.js')).imageModelNames(),
+  // What training writes, or what a user writes for it: the name of a model, with settings.
+  owns: ({ model_type, model }) =>
+    model_type === 'image-classification' || (model_type === undefined && typeof model === 'string'),
   evaluate,
   predict,
   info,

@@ -128,4 +128,12 @@ const info: TaskAction<{ batch: number; length: number; json: boolean }> = {
   },
 }
 
-export const languageModeling: CliTask = { name: 'lm', train, owns: () => false, evaluate, info }
+export const languageModeling: CliTask = {
+  name: 'lm',
+  train,
+  names: async () => Object.keys((await import('../../models/catalogue.js')).languageModels),
+  // Configurations of language models come from many places: it has what no other task knows.
+  owns: () => false,
+  evaluate,
+  info,
+}
