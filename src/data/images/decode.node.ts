@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { MambakitError } from '../../errors.js'
 import { DataError } from '../bytes.js'
 import { readImageHeader } from './header.js'
-import { mostPixels, type Pixels } from './pixels.js'
+import { mostPixels, type Pixels, shrunkSize } from './pixels.js'
 
 type Sharp = typeof import('sharp')['default']
 
@@ -27,14 +27,16 @@ async function loadSharp(): Promise<Sharp> {
 
 /**
  * The pixels of a file in sRGB, upright by its EXIF orientation, transparent parts on white; always three channels.
- * Throws DataError that names the file where it is no image, damaged, cut off or too large.
+ * Large ones are made smaller on the way where `shorterSide` is given (shrunkSize), which JPEG allows at little cost. Throws DataError that names the file where it is no image, damaged, cut off or too large.
  */
-export async function decodeImage(name: string, bytes: Uint8Array): Promise<Pixels> {
-  readImageHeader(name, bytes)
+export async function decodeImage(name: string, bytes: Uint8Array, shorterSide?: number): Promise<Pixels> {
+  const { width, height } = readImageHeader(name, bytes)
+  const shrink = shorterSide !== undefined && shrunkSize(width, height, shorterSide) !== null
   const sharp = await (loading ??= loadSharp())
   try {
-    const { data, info } = await sharp(bytes, { failOn: 'error', limitInputPixels: mostPixels })
-      .autoOrient()
+    const image = sharp(bytes, { failOn: 'error', limitInputPixels: mostPixels }).autoOrient()
+    const fitted = shrink ? image.resize(shorterSide, shorterSide, { fit: 'outside', kernel: 'cubic' }) : image
+    const { data, info } = await fitted
       .flatten({ background: '#fff' })
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })

@@ -2,13 +2,13 @@
 import { MambakitError } from '../../errors.js'
 import { DataError } from '../bytes.js'
 import { readImageHeader } from './header.js'
-import { checkSize, type Pixels } from './pixels.js'
+import { checkSize, type Pixels, shrunkSize } from './pixels.js'
 
 /**
  * The pixels of a file in sRGB, upright by its EXIF orientation, transparent parts on white; always three channels.
- * Throws DataError that names the file where it is no image, damaged or too large.
+ * Large ones are made smaller on the way where `shorterSide` is given (shrunkSize). Throws DataError that names the file where it is no image, damaged or too large.
  */
-export async function decodeImage(name: string, bytes: Uint8Array): Promise<Pixels> {
+export async function decodeImage(name: string, bytes: Uint8Array, shorterSide?: number): Promise<Pixels> {
   const { format } = readImageHeader(name, bytes)
   let bitmap: ImageBitmap
   try {
@@ -18,14 +18,16 @@ export async function decodeImage(name: string, bytes: Uint8Array): Promise<Pixe
   } catch (error) {
     throw new DataError(name, `cannot be decoded; it is damaged or cut off (${(error as Error).message})`)
   }
-  const { width, height } = bitmap
-  checkSize(name, width, height)
+  checkSize(name, bitmap.width, bitmap.height)
+  const shrunk = shorterSide === undefined ? null : shrunkSize(bitmap.width, bitmap.height, shorterSide)
+  const { width, height } = shrunk ?? bitmap
   const canvas = new OffscreenCanvas(width, height)
   const context = canvas.getContext('2d', { willReadFrequently: true })
   if (!context) throw new MambakitError('images: the page gives no 2-D canvas to decode on')
   context.fillStyle = '#fff'
   context.fillRect(0, 0, width, height)
-  context.drawImage(bitmap, 0, 0)
+  context.imageSmoothingQuality = 'high'
+  context.drawImage(bitmap, 0, 0, width, height)
   bitmap.close()
   const { data: rgba } = context.getImageData(0, 0, width, height)
   const data = new Uint8Array(width * height * 3)

@@ -33,6 +33,12 @@ export interface BatchSource {
   readonly preprocessing: ImagePreprocessing
 }
 
+/**
+ * Training reads photographs no larger than random crops of them can show: with the shorter side at this many times what
+ * the model sees, a crop of a sixteenth of the area is still not enlarged. Evaluation reads them whole.
+ */
+export const trainingSides = 4
+
 /** What a stream of draws is for, so that images and whole batches draw different numbers. */
 const streams = { image: 1, batch: 2 }
 
@@ -46,8 +52,9 @@ export async function makeBatch({ sets, preprocessing }: BatchSource, request: B
   const normalize = normalizerOf(preprocessing)
   const read = async (item: number): Promise<Pixels> => {
     const known = cache?.get(item)
-    if (known) return known
-    const pixels = await readImage(stored, item, channels)
+    // What training has read smaller is not what evaluation measures on.
+    if (known && (training || Math.min(known.width, known.height) !== trainingSides * size)) return known
+    const pixels = await readImage(stored, item, channels, training && trainingSides * size)
     cache?.set(item, pixels)
     return pixels
   }

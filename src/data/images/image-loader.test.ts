@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import sharp from 'sharp'
 import { strongAugmentation } from './augmentation.js'
-import { encodedImages, type ImageSet, imageSet } from './image-set.js'
+import { encodedImages, type ImageSet, imageSet, readImage } from './image-set.js'
 import { openImageLoader } from './image-workers.node.js'
 import type { ImagePreprocessing } from './preprocessing.js'
 
@@ -151,4 +151,46 @@ test('a file that breaks behind its header is named by whoever makes the batch',
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+})
+
+test('large photographs are read smaller for training, turned or not, and whole for evaluation', async () => {
+  const noise = Uint8Array.from({ length: 200 * 120 * 3 }, (_, i) => (i * 31) % 256)
+  const photo = (orientation: number) =>
+    sharp(noise, { raw: { width: 200, height: 120, channels: 3 } })
+      .jpeg()
+      .withMetadata({ orientation })
+      .toBuffer()
+  const photos = new Map([
+    ['upright.jpg', await photo(1)],
+    ['turned.jpg', await photo(6)],
+  ])
+  const whole = imageSet('photos', ['one'], encodedImages(photos), new Int32Array(2))
+  const sizes = await Promise.all(
+    [48, 61, undefined].map(async (side) => {
+      const read = await Promise.all([0, 1].map((item) => readImage(whole.images, item, 3, side)))
+      return read.map(({ width, height }) => [width, height])
+    }),
+  )
+  const full = [
+    [200, 120],
+    [120, 200],
+  ]
+  assert.deepEqual(sizes, [
+    [
+      [80, 48],
+      [48, 80],
+    ],
+    full,
+    full,
+  ])
+  // Kept in memory or not, here or on a worker: the same.
+  const batches = []
+  for (const workers of [0, 1]) {
+    const options = { batch: 2, seed: 3, augmentation: { ...strongAugmentation, mix: null }, workers }
+    const loader = await openImageLoader([whole, whole], preprocessing, options)
+    batches.push([await loader.batch(0), await loader.batch(0), await loader.batch(5)])
+    await loader.close()
+  }
+  assert.deepEqual(batches[0], batches[1])
+  assert.deepEqual(batches[0][0], batches[0][1])
 })

@@ -75,14 +75,22 @@ export function encodedImages(files: ReadonlyMap<string, Uint8Array>, archive?: 
   return { kind: 'encoded', names, data, starts }
 }
 
-/** The pixels of a stored image, with `channels` channels. Throws DataError that names the file. */
-export async function readImage(images: StoredImages, item: number, channels: 1 | 3): Promise<Pixels> {
+/**
+ * The pixels of a stored image, with `channels` channels; files of large images are made smaller on the way where
+ * `shorterSide` is given (shrunkSize). Throws DataError that names the file.
+ */
+export async function readImage(
+  images: StoredImages,
+  item: number,
+  channels: 1 | 3,
+  shorterSide?: number,
+): Promise<Pixels> {
   if (images.kind === 'pixels') {
     const { width, height, channels: own, data } = images
     const size = width * height * own
     return withChannels({ width, height, channels: own, data: data.subarray(item * size, (item + 1) * size) }, channels)
   }
-  return withChannels(await decodeImage(images.names[item], await readEncoded(images, item)), channels)
+  return withChannels(await decodeImage(images.names[item], await readEncoded(images, item), shorterSide), channels)
 }
 
 /** The bytes of an image's file. */

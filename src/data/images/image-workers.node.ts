@@ -6,11 +6,12 @@ import { Worker } from 'node:worker_threads'
 import { MambakitError } from '../../errors.js'
 import { DataError } from '../bytes.js'
 import { fileSource } from '../files.node.js'
-import { headerBytes, readImageHeader } from './header.js'
-import type { BatchRequest, MadeBatch } from './image-batches.js'
+import { headerBytes, type ImageHeader, readImageHeader } from './header.js'
+import { type BatchRequest, type MadeBatch, trainingSides } from './image-batches.js'
 import { type BatchMaker, ImageLoader, type ImageLoaderOptions, makeHere } from './image-loader.js'
 import type { ImageSet, StoredImages } from './image-set.js'
 import { PixelCache, type PixelCacheMemory, pixelCacheMemory } from './pixel-cache.js'
+import { shrunkSize } from './pixels.js'
 import type { ImagePreprocessing } from './preprocessing.js'
 
 /** Decoded sets of at most this size are kept in memory. */
@@ -49,36 +50,46 @@ export async function openImageLoader(
 ): Promise<ImageLoader> {
   const memories = new Map<StoredImages, PixelCacheMemory | null>()
   for (const { images } of sets)
-    if (!memories.has(images)) memories.set(images, await cacheMemoryFor(images, preprocessing.channels))
+    if (!memories.has(images)) memories.set(images, await cacheMemoryFor(images, preprocessing))
   const shared = sets.map(({ images }) => ({ images, cache: memories.get(images)! }))
   const maker = workers > 0 ? new WorkerPool({ sets: shared, preprocessing }, workers) : null
   const cached = shared.map(({ images, cache }) => ({ images, cache: cache && new PixelCache(cache) }))
   return new ImageLoader(sets, preprocessing, options, maker ?? makeHere({ sets: cached, preprocessing }))
 }
 
-async function cacheMemoryFor(images: StoredImages, channels: 1 | 3): Promise<PixelCacheMemory | null> {
+/** Pixels that training keeps of an image. */
+function keptPixels({ width, height }: ImageHeader, size: number): number {
+  const shrunk = shrunkSize(width, height, trainingSides * size)
+  // One more a side, since decoders round the longer side as they like.
+  return shrunk ? (shrunk.width + 1) * (shrunk.height + 1) : width * height
+}
+
+async function cacheMemoryFor(
+  images: StoredImages,
+  { channels, size }: ImagePreprocessing,
+): Promise<PixelCacheMemory | null> {
   if (images.kind === 'pixels' || images.names.length > mostChecked) return null
   const counts: number[] = []
   if (images.kind === 'encoded')
     images.names.forEach((name, i) => {
-      const { width, height } = readImageHeader(name, images.data.subarray(images.starts[i], images.starts[i + 1]))
-      counts.push(width * height)
+      const header = readImageHeader(name, images.data.subarray(images.starts[i], images.starts[i + 1]))
+      counts.push(keptPixels(header, size))
     })
   else
     for (let first = 0; first < images.names.length; first += 32)
-      counts.push(...(await Promise.all(images.names.slice(first, first + 32).map(pixelsOfFile))))
+      for (const header of await Promise.all(images.names.slice(first, first + 32).map(headerOfFile)))
+        counts.push(keptPixels(header, size))
   const total = counts.reduce((a, b) => a + b, 0) * channels
   return total <= mostCached ? pixelCacheMemory(counts, channels) : null
 }
 
-async function pixelsOfFile(path: string): Promise<number> {
+async function headerOfFile(path: string): Promise<ImageHeader> {
   const { size } = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new DataError(path, `cannot be read (${error.code})`)
   })
   const source = fileSource(path, size)
   try {
-    const { width, height } = readImageHeader(path, await source.read(0, Math.min(size, headerBytes)))
-    return width * height
+    return readImageHeader(path, await source.read(0, Math.min(size, headerBytes)))
   } finally {
     await source.close()
   }

@@ -13,7 +13,7 @@ export interface PixelCacheMemory {
   readonly data: Uint8Array
 }
 
-/** Memory for images of known numbers of pixels (not yet of known sides: EXIF may turn them). */
+/** Memory for images of at most these numbers of pixels (not yet of known sides: EXIF may turn them). */
 export function pixelCacheMemory(pixelCounts: readonly number[], channels: 1 | 3): PixelCacheMemory {
   const starts = new Float64Array(pixelCounts.length + 1)
   pixelCounts.forEach((count, i) => {
@@ -36,14 +36,14 @@ export class PixelCache {
     const { present, sizes, starts, data, channels } = this.memory
     if (Atomics.load(present, item) === 0) return null
     const [width, height] = [sizes[2 * item], sizes[2 * item + 1]]
-    return { width, height, channels, data: data.subarray(starts[item], starts[item + 1]) }
+    return { width, height, channels, data: data.subarray(starts[item], starts[item] + width * height * channels) }
   }
 
   /** Two threads may write the same image at once: they write the same bytes. */
   set(item: number, { width, height, data }: Pixels): void {
     const { present, sizes, starts, data: all } = this.memory
-    // A header that told another size than the decoder: the image is decoded each time.
-    if (data.length !== starts[item + 1] - starts[item]) return
+    // Larger than was foreseen, as large images are when they are read whole: decoded each time.
+    if (data.length > starts[item + 1] - starts[item]) return
     all.set(data, starts[item])
     sizes[2 * item] = width
     sizes[2 * item + 1] = height

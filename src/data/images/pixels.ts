@@ -24,6 +24,21 @@ export function checkSize(name: string, width: number, height: number): void {
     )
 }
 
+/**
+ * What an image becomes whose shorter side is at least twice `shorterSide`: that side long, of its own proportions; null for
+ * smaller ones.
+ */
+export function shrunkSize(
+  width: number,
+  height: number,
+  shorterSide: number,
+): { width: number; height: number } | null {
+  const short = Math.min(width, height)
+  if (short < 2 * shorterSide) return null
+  const scaled = (extent: number) => Math.round((extent * shorterSide) / short)
+  return { width: scaled(width), height: scaled(height) }
+}
+
 /** Luminance in fixed point. mirrors: PIL's convert('L') */
 export function luminance(red: number, green: number, blue: number): number {
   return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
