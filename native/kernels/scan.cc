@@ -213,10 +213,8 @@ struct Outputs {
 /// Channels [first, last) of sequence b, and a thread's memory for them.
 struct Channels {
   i64 b, first, last;
-  /// (vectors, N) vectors: A log2(e), and the states.
-  float *spectrum, *h;
-  /// (vectors) vectors: largest |A log2(e)|.
-  float* largest;
+  /// (vectors, N) vectors: the states.
+  float* h;
   i64 vectors() const { return (last - first + W - 1) / W; }
   i64 lanes(i64 v) const { return least<i64>(W, last - first - v * W); }
 };
@@ -228,12 +226,9 @@ Channels startChannels(const Args& args, const ScanOperands& o, const View& init
   c.first = first;
   c.last = last;
   const i64 most = (last - first + W - 1) / W;
-  c.spectrum = args.scratch<float>(thread, 0, (2 * N + 1) * most * W);
-  c.h = c.spectrum + most * N * W;
-  c.largest = c.h + most * N * W;
+  c.h = args.scratch<float>(thread, 0, most * N * W);
   for (i64 v = 0; v < c.vectors(); v++) {
     const i64 d = first + v * W, lanes = c.lanes(v);
-    store(c.largest + v * W, loadSpectrum(o.A, d, lanes, N, c.spectrum + v * N * W));
     for (i64 n = 0; n < N; n++) {
       vf x = {};
       if (initialState)
@@ -323,9 +318,11 @@ void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count
   }
 }
 
-/// All steps of channels [first, last) of sequence b in one direction.
-void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, i64 chunk, i64 b, i64 first, i64 last, i32 thread) {
+/// All steps of channels [first, last) of sequence b in direction k.
+void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, const Spectra& spectra, i64 chunk, i64 b, i64 k, i64 first,
+                  i64 last, i32 thread) {
   const i64 N = o.states;
+  spectra.prepare(k, first / W, (last + W - 1) / W);
   const Channels c = startChannels(args, o, to.initialState, b, first, last, thread);
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
   const bool shared = mapB.shared(first, last - first, o.channels) && mapC.shared(first, last - first, o.channels);
@@ -373,8 +370,8 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, i6
         if (kept)
           for (i64 n = 0; n < N; n++) storeUpTo<F32>(kept + n * to.chunkStates.stride[2] + i * W, load(hv + n * W), lanes);
         const i64 at = i * BLOCK * W;
-        const BlockData data = {c.spectrum + v * N * W, hv, B, C, stepB, stepC, series.dt + at, series.dt + DU + at, series.dt + Y + at, N, o.window, series.decays};
-        const bool limited = needsLimits(series.steepest[i], load(c.largest + v * W));
+        const BlockData data = {spectra.of(k, first / W + v), hv, B, C, stepB, stepC, series.dt + at, series.dt + DU + at, series.dt + Y + at, N, o.window, series.decays};
+        const bool limited = needsLimits(series.steepest[i], spectra.largest(k, first / W + v));
         for (i64 t = 0; t < steps;) {
           // A run of steps without a new sequence in its middle; one step at a time where every state is wanted.
           i64 end = to.states ? t + 1 : steps;
@@ -469,6 +466,7 @@ void selectiveScan(const Args& args) {
   while (width > W && o.batch * split * ((o.channels + width - 1) / width) < 2 * args.runtime->threads)
     width = withinGroups(one, width - W);
   const i64 tasks = (o.channels + width - 1) / width;
+  const Spectra spectra(args, 1, o);
   args.parallel(o.batch * split * tasks, [&](i64 task, i32 thread) {
     const i64 b = task / tasks / split, first = task % tasks * width, last = least(o.channels, first + width);
     for (i64 k = task / tasks % split; k < o.directions; k += split) {
@@ -478,7 +476,7 @@ void selectiveScan(const Args& args) {
         zeroRows(along.out, b, first, last);
         along.adds = merged;
       }
-      scanChannels(args, o.along(k), along, chunk, b, first, last, thread);
+      scanChannels(args, o.along(k), along, spectra, chunk, b, k, first, last, thread);
     }
   });
   out.round(args);

@@ -220,6 +220,36 @@ static inline vf loadSpectrum(const View& A, i64 d, i64 lanes, i64 states, float
   return largest;
 }
 
+/// The spectra of all channels, of which every sequence of a batch makes use: for each direction and vector of channels N
+/// vectors, and one of their largest magnitudes. Tasks of a single sequence fill in their own.
+class Spectra {
+ public:
+  Spectra(const Args& args, int slot, const ScanOperands& o)
+      : A(o.A), own(o.channels), blocks((o.channels + W - 1) / W), states(o.states), perTask(o.batch == 1) {
+    data = args.shared<float>(slot, o.directions * blocks * (states + 1) * W);
+    if (perTask) return;
+    args.ranges(o.directions * blocks, 8, [&](i64 begin, i64 end, i32) {
+      for (i64 i = begin; i < end; i++) fill(i / blocks, i % blocks);
+    });
+  }
+  const float* of(i64 k, i64 block) const { return data + (k * blocks + block) * (states + 1) * W; }
+  vf largest(i64 k, i64 block) const { return load(of(k, block) + states * W); }
+  /// Called by a task for the vectors [first, last) of direction k before it uses them.
+  void prepare(i64 k, i64 first, i64 last) const {
+    for (i64 block = first; perTask && block < last; block++) fill(k, block);
+  }
+
+ private:
+  const View A;
+  const i64 own, blocks, states;
+  const bool perTask;
+  float* data;
+  void fill(i64 k, i64 block) const {
+    float* to = data + (k * blocks + block) * (states + 1) * W;
+    store(to + states * W, loadSpectrum(A, k * own + block * W, least<i64>(W, own - block * W), states, to));
+  }
+};
+
 /// 2^x; without limits where x is known to lie in [-126, 126].
 template <bool LIMITED>
 static inline vf decay(vf x) {

@@ -70,13 +70,26 @@ struct Plan {
   i64 width, tasks, groupsB, groupsC;
 };
 
+/// What vectors of channels carry from chunk to chunk: (vectors, N, W) the gradient of the state, and the sums for A;
+/// (vectors, W) the sums for D and deltaBias.
+struct Carried {
+  float *g, *dA, *dD, *dBias;
+  Carried from(i64 vector, i64 states) const {
+    return {g + vector * states * W, dA + vector * states * W, dD + vector * W, dBias + vector * W};
+  }
+};
+/// Memory of `vectors` vectors of channels at `at`.
+Carried carriedAt(float* at, i64 vectors, i64 states) {
+  const i64 size = vectors * states * W;
+  return {at, at + size, at + 2 * size, at + 2 * size + vectors * W};
+}
+i64 carriedSize(i64 vectors, i64 states) { return vectors * (2 * states + 2) * W; }
+
 /// Memory of the whole call, in floats. Letters as for one direction: the directions of a sequence lie one after the other,
 /// as sequences do.
 struct Memory {
-  /// (B, D/W, N, W): gradient of the state carried between chunks, and the sums for A.
-  float *g, *dA;
-  /// (B, D): sums for D and deltaBias.
-  float *dD, *dBias;
+  /// Of (B, D/W) vectors.
+  Carried carried;
   /// (B, tasks, groups, chunk, N): sums over a task's channels for B and C of one chunk.
   float *partB, *partC;
   /// (B, D, N): sums over time where the maps are fixed.
@@ -232,9 +245,30 @@ void readGradStates(const View& s, const ScanOperands& o, const Piece& k, float*
       }
 }
 
+/// What the walk back starts from, for the channels [d, d + lanes) of sequence b.
+void beginWalk(const Gradients& to, const Carried& c, i64 b, i64 d, i64 lanes, i64 states) {
+  for (i64 n = 0; n < states; n++) {
+    vf g = {};
+    if (to.finalState)
+      for (i64 l = 0; l < lanes; l++)
+        g[l] = ((const float*)to.finalState.data)[b * to.finalState.stride[0] + (d + l) * to.finalState.stride[1] + n * to.finalState.stride[2]];
+    store(c.g + n * W, g);
+    store(c.dA + n * W, vf{});
+  }
+  store(c.dD, vf{});
+  store(c.dBias, vf{});
+}
+/// The gradient of the state that they started from.
+void endWalk(const Gradients& to, const Carried& c, i64 b, i64 d, i64 lanes, i64 states) {
+  const View& s = to.initialState;
+  for (i64 n = 0; s && n < states; n++)
+    for (i64 l = 0; l < lanes; l++) ((float*)s.data)[b * s.stride[0] + (d + l) * s.stride[1] + n * s.stride[2]] = c.g[n * W + l];
+}
+
 /// The channels of one task of sequence b over one chunk of a direction; `own` is the place of its sequence in the memory.
-void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& to, const View& chunkStates, const Plan& plan,
-                     const Memory& m, i64 index, i64 b, i64 own, i64 task, i32 thread) {
+void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& to, const View& chunkStates, const Spectra& spectra,
+                     const Plan& plan, const Memory& m, const Carried& carried, i64 index, i64 b, i64 direction, i64 own, i64 task,
+                     i32 thread) {
   const i64 N = o.states, T = plan.chunk;
   Piece k = {};
   k.b = b;
@@ -253,14 +287,15 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   const i64 rowSpace = T * N * (shared ? 1 : W);
   float* rowsB = args.scratch<float>(thread, 2, 2 * rowSpace);
   float* rowsC = rowsB + rowSpace;
-  float* spectrum = args.scratch<float>(thread, 3, VECTORS * 2 * N * W);
+  float* starts = args.scratch<float>(thread, 3, VECTORS * N * W);
+  spectra.prepare(direction, first / W, first / W + k.vectors);
   float* gradStates = to.states ? args.scratch<float>(thread, 4, VECTORS * T * N * W) : nullptr;
-  k.rows = args.scratch<float>(thread, 6, 9 * VECTORS * W);
+  k.rows = args.scratch<float>(thread, 6, 7 * VECTORS * W);
   k.bias = k.row(4);
   k.skip = k.row(5);
-  k.dD = k.row(6);
-  k.dBias = k.row(7);
-  k.steepest = k.row(8);
+  k.dD = carried.dD;
+  k.dBias = carried.dBias;
+  k.steepest = k.row(6);
   float *h = groupMemory, *e = h + T * GROUP * W, *accB = e + T * GROUP * W, *accC = accB + T * GROUP * W;
   float *sums = accC + T * GROUP * W, *q = sums + T * GROUP;
 
@@ -274,22 +309,18 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   runs[++runCount] = steps;
 
   bool limited[VECTORS];
-  vf largest[VECTORS];
   for (i64 v = 0; v < k.vectors; v++) {
     const i64 d = first + v * W, lanes = k.lanes(v);
-    largest[v] = loadSpectrum(o.A, d, lanes, N, spectrum + v * 2 * N * W);
+    const float* kept = (const float*)chunkStates.data + b * chunkStates.stride[0] + index * chunkStates.stride[1] + d;
     for (i64 n = 0; n < N; n++)
-      store(spectrum + (v * 2 * N + N + n) * W,
-            loadUpTo<F32>((const float*)chunkStates.data + b * chunkStates.stride[0] + index * chunkStates.stride[1] +
-                              n * chunkStates.stride[2] + d, lanes));
+      store(starts + (v * N + n) * W, chunkStates ? loadUpTo<F32>(kept + n * chunkStates.stride[2], lanes) : vf{});
     store(k.bias + v * W, o.deltaBias ? loadAny(o.deltaBias, d, lanes) : vf{});
     store(k.skip + v * W, o.D ? loadAny(o.D, d, lanes) : vf{});
-    store(k.dD + v * W, loadUpTo<F32>(m.dD + own * o.channels + d, lanes));
-    store(k.dBias + v * W, loadUpTo<F32>(m.dBias + own * o.channels + d, lanes));
+    if (index + 1 == plan.chunks) beginWalk(to, carried.from(v, N), b, d, lanes, N);
   }
   if (o.softplus) readPiece<true>(o, to, k);
   else readPiece<false>(o, to, k);
-  for (i64 v = 0; v < k.vectors; v++) limited[v] = needsLimits(load(k.steepest + v * W), largest[v]);
+  for (i64 v = 0; v < k.vectors; v++) limited[v] = needsLimits(load(k.steepest + v * W), spectra.largest(direction, first / W + v));
   if (gradStates) readGradStates(to.states, o, k, gradStates, T);
   if (shared) {
     sharedRows(mapB, o, b, mapB.group(first, o.channels), k.step0, steps, rowsB);
@@ -303,11 +334,11 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   float* fixedB = m.fixedB + own * o.channels * N;
   float* fixedC = m.fixedC + own * o.channels * N;
   const auto statesOf = [&](i64 v, i64 n, int count) {
-    const i64 at = ((own * m.blocks + first / W + v) * N) * W;
-    const Lanes lanes = {spectrum + v * 2 * N * W, spectrum + (v * 2 * N + N) * W, rowsB, rowsC,
+    const Carried c = carried.from(v, N);
+    const Lanes lanes = {spectra.of(direction, first / W + v), starts + v * N * W, rowsB, rowsC,
                          shared ? N : mapB.fixed ? 0 : N * W, shared ? N : mapC.fixed ? 0 : N * W,
                          k.of(v, Piece::DT), k.of(v, Piece::DU), k.of(v, Piece::DY), k.of(v, Piece::Y),
-                         k.of(v, Piece::INPUT), k.of(v, Piece::DECAY), h, e, accB, accC, m.g + at, m.dA + at, N, o.window, q};
+                         k.of(v, Piece::INPUT), k.of(v, Piece::DECAY), h, e, accB, accC, c.g, c.dA, N, o.window, q};
     const float* gs = gradStates ? gradStates + v * T * N * W : nullptr;
     if (shared) groupOf<true>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
     else groupOf<false>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
@@ -339,10 +370,8 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   }
 
   writePiece(o, to, k);
-  for (i64 v = 0; v < k.vectors; v++) {
-    storeUpTo<F32>(m.dD + own * o.channels + first + v * W, load(k.dD + v * W), k.lanes(v));
-    storeUpTo<F32>(m.dBias + own * o.channels + first + v * W, load(k.dBias + v * W), k.lanes(v));
-  }
+  if (index == 0)
+    for (i64 v = 0; v < k.vectors; v++) endWalk(to, carried.from(v, N), b, first + v * W, k.lanes(v), N);
 }
 
 /// Sums the tasks' parts of one chunk of direction k into B's or C's gradient, in the order of the tasks.
@@ -423,28 +452,55 @@ void selectiveScanGrad(const Args& args) {
 
   Memory m;
   m.blocks = (D + W - 1) / W;
-  m.g = args.shared<float>(0, 2 * B * K * m.blocks * N * W);
-  m.dA = m.g + B * K * m.blocks * N * W;
-  m.dD = args.shared<float>(1, 2 * B * K * D);
-  m.dBias = m.dD + B * K * D;
+  // Where one chunk is all, a task may take its channels through every sequence, and keep the sums over these alone.
+  const bool summing = plan.chunks == 1 && split * plan.tasks >= 2 * args.runtime->threads;
+  const i64 sequences = summing ? 1 : B;
+  m.carried = carriedAt(args.shared<float>(0, carriedSize(sequences * K * m.blocks, N)), sequences * K * m.blocks, N);
   m.partB = args.shared<float>(2, B * K * plan.tasks * (plan.groupsB + plan.groupsC) * plan.chunk * N);
   m.partC = m.partB + B * K * plan.tasks * plan.groupsB * plan.chunk * N;
   m.fixedB = args.shared<float>(3, 2 * B * K * D * N);
   m.fixedC = m.fixedB + B * K * D * N;
-  zero(m.dA, B * K * m.blocks * N * W);
-  zero(m.dD, 2 * B * K * D);
   if (mapB.fixed || mapC.fixed) zero(m.fixedB, 2 * B * K * D * N);
-  for (i64 own = 0; own < B * K; own++)
-    for (i64 d = 0; d < m.blocks * W; d++)
-      for (i64 n = 0; n < N; n++)
-        m.g[((own * m.blocks + d / W) * N + n) * W + d % W] =
-            to.finalState && d < D ? ((const float*)to.finalState.data)[own / K * to.finalState.stride[0] + (own % K * D + d) * to.finalState.stride[1] + n * to.finalState.stride[2]] : 0;
+  const Spectra spectra(args, 7, o);
 
+  // Without a step there is no walk.
+  for (i64 own = 0; plan.chunks == 0 && own < B * K; own++)
+    for (i64 block = 0; block < m.blocks; block++) {
+      const Gradients along = to.along(o, own % K);
+      const Carried c = m.carried.from(own * m.blocks + block, N);
+      const i64 lanes = least<i64>(W, D - block * W);
+      beginWalk(along, c, own / K, block * W, lanes, N);
+      endWalk(along, c, own / K, block * W, lanes, N);
+    }
+  const i64 together = summing ? most<i64>(1, B) : 1;
   for (i64 index = plan.chunks - 1; index >= 0; index--) {
-    args.parallel(B * split * plan.tasks, [&](i64 i, i32 thread) {
-      const i64 b = i / plan.tasks / split;
-      for (i64 k = i / plan.tasks % split; k < K; k += split)
-        channelsOfChunk(args, o.along(k), to.along(o, k), narrowed(chunkStates, 3, k * D, D), plan, m, index, b, b * K + k, i % plan.tasks, thread);
+    args.parallel(B / together * split * plan.tasks, [&](i64 i, i32 thread) {
+      const i64 task = i % plan.tasks, block = task * plan.width / W;
+      const i64 vectors = least(plan.width / W, m.blocks - block);
+      for (i64 k = i / plan.tasks % split; k < K; k += split) {
+        const ScanOperands along = o.along(k);
+        const Gradients gradients = to.along(o, k);
+        const View kept = narrowed(chunkStates, 3, k * D, D);
+        const auto walk = [&](i64 b, const Carried& c) {
+          channelsOfChunk(args, along, gradients, kept, spectra, plan, m, c, index, b, k, b * K + k, task, thread);
+        };
+        const i64 b = i / plan.tasks / split;
+        if (!summing) {
+          walk(b, m.carried.from((b * K + k) * m.blocks + block, N));
+          continue;
+        }
+        const Carried own = carriedAt(args.scratch<float>(thread, 7, carriedSize(VECTORS, N)), VECTORS, N);
+        const Carried total = m.carried.from(k * m.blocks + block, N);
+        const auto add = [&](float* sum, const float* x, i64 count, bool first) {
+          for (i64 j = 0; j < count * W; j += W) store(sum + j, (first ? vf{} : load(sum + j)) + load(x + j));
+        };
+        for (i64 each = 0; each < B; each++) {
+          walk(each, own);
+          add(total.dA, own.dA, vectors * N, each == 0);
+          add(total.dD, own.dD, vectors, each == 0);
+          add(total.dBias, own.dBias, vectors, each == 0);
+        }
+      }
     });
     for (i64 k = 0; k < K; k++) {
       const ScanOperands along = o.along(k);
@@ -457,28 +513,32 @@ void selectiveScanGrad(const Args& args) {
   gradZ.round(args);
 
   // Sums over the batch, in its order.
-  const auto laneOf = [&](const float* from, i64 own, i64 d, i64 n) { return from[((own * m.blocks + d / W) * N + n) * W + d % W]; };
-  const auto sumOver = [&](const View& grad, i64 at, const auto& value) {
-    float total = 0;
-    for (i64 b = 0; b < B; b++) total += value(b);
-    withFloat(grad.dtype, [&](auto tag) {
-      using S = decltype(tag);
-      ((typename S::T*)grad.data)[at] = S::put(total);
-    });
-  };
-  for (i64 c = 0; c < K * D; c++) {
-    const i64 k = c / D, d = c % D;
-    for (i64 n = 0; n < N; n++) {
-      sumOver(to.A, c * to.A.stride[0] + n * to.A.stride[1], [&](i64 b) { return laneOf(m.dA, b * K + k, d, n); });
-      if (mapB.fixed) sumOver(to.B, c * to.B.stride[0] + n * to.B.stride[1], [&](i64 b) { return m.fixedB[((b * K + k) * D + d) * N + n]; });
-      if (mapC.fixed) sumOver(to.C, c * to.C.stride[0] + n * to.C.stride[1], [&](i64 b) { return m.fixedC[((b * K + k) * D + d) * N + n]; });
-      if (to.initialState)
+  args.ranges(K * m.blocks, 4, [&](i64 begin, i64 end, i32) {
+    for (i64 i = begin; i < end; i++) {
+      const i64 k = i / m.blocks, block = i % m.blocks, c = k * D + block * W, lanes = least<i64>(W, D - block * W);
+      const auto total = [&](const float* from, i64 perSequence, i64 n) {
+        vf x = {};
+        for (i64 b = 0; b < sequences; b++) x = x + load(from + (((b * K + k) * m.blocks + block) * perSequence + n) * W);
+        return x;
+      };
+      const auto spreadTo = [&](const View& grad, i64 n, vf x) {
+        for (i64 l = 0; l < lanes; l++) storeAny(grad, (c + l) * grad.stride[0] + n * grad.stride[1], splat(x[l]), 1);
+      };
+      const auto fixedTotal = [&](const float* from, i64 n) {
+        vf x = {};
         for (i64 b = 0; b < B; b++)
-          ((float*)to.initialState.data)[b * to.initialState.stride[0] + c * to.initialState.stride[1] + n * to.initialState.stride[2]] = laneOf(m.g, b * K + k, d, n);
+          for (i64 l = 0; l < lanes; l++) x[l] += from[((b * K + k) * D + block * W + l) * N + n];
+        return x;
+      };
+      for (i64 n = 0; n < N; n++) {
+        spreadTo(to.A, n, total(m.carried.dA, N, n));
+        if (mapB.fixed) spreadTo(to.B, n, fixedTotal(m.fixedB, n));
+        if (mapC.fixed) spreadTo(to.C, n, fixedTotal(m.fixedC, n));
+      }
+      if (to.D) storeAny(to.D, c, total(m.carried.dD, 1, 0), lanes);
+      if (to.deltaBias) storeAny(to.deltaBias, c, total(m.carried.dBias, 1, 0), lanes);
     }
-    if (to.D) sumOver(to.D, c, [&](i64 b) { return m.dD[(b * K + k) * D + d]; });
-    if (to.deltaBias) sumOver(to.deltaBias, c, [&](i64 b) { return m.dBias[(b * K + k) * D + d]; });
-  }
+  });
 }
 
 }  // namespace MK_ISA

@@ -262,7 +262,7 @@ export const kernels = {
     },
     numbers: ['softplus', 'reverse', 'chunk', 'window', 'byStep'],
   },
-  /** Every gradient of selectiveScan at once; gradB and gradC have the shape of B and C, float32; what directions share has the sum of their gradients. */
+  /** Every gradient of selectiveScan at once; gradB and gradC have the shape of B and C, float32; what directions share has the sum of their gradients. Without chunkStates there is one chunk, from a state of zeros. */
   selectiveScanGrad: {
     operands: {
       u: 'r',
@@ -275,7 +275,7 @@ export const kernels = {
       deltaBias: 'r?',
       resets: 'r?',
       path: 'r?',
-      chunkStates: 'r',
+      chunkStates: 'r?',
       gradOut: 'r',
       gradFinalState: 'r?',
       gradStates: 'r?',

@@ -111,7 +111,7 @@ export const selectiveScanGrad: ReferenceKernel<'selectiveScanGrad'> = (
       const decay: Float64Array[] = []
       const driven: Float64Array[] = []
       const gradY: number[] = []
-      let h = Float64Array.from({ length: stateSize }, (_, n) => chunkStates.at(b, 0, n, d))
+      let h = Float64Array.from({ length: stateSize }, (_, n) => chunkStates?.at(b, 0, n, d) ?? 0)
       const timeStep = (row: number) => {
         const raw = delta.at(b, row, d % delta.shape[2]) + (deltaBias?.at(d) ?? 0)
         return useSoftplus ? { dt: softplus(raw), dtDerivative: softplusDerivative(raw) } : { dt: raw, dtDerivative: 1 }

@@ -98,7 +98,7 @@ export function scanOutputs(shape: ScanShape, wanted: readonly ('finalState' | '
 }
 
 /** Operands of the gradient, whose chunk states the reference computes. */
-async function gradientOperands(draw: Draw, shape: ScanShape, reference: Launcher, states: boolean) {
+async function gradientOperands(draw: Draw, shape: ScanShape, reference: Launcher, states: boolean, kept = true) {
   const { batch, length, channels, stateSize, dtype = 'float32', pad = 0 } = shape
   const { initialState, ...inputs } = scanInputs(draw, shape)
   const forward = await reference(
@@ -110,7 +110,7 @@ async function gradientOperands(draw: Draw, shape: ScanShape, reference: Launche
   const state = [batch, channels, stateSize]
   return {
     ...inputs,
-    chunkStates: operandOf([batch, chunksOf(shape), stateSize, channels], (i) => forward.chunkStates[i]),
+    chunkStates: kept ? operandOf([batch, chunksOf(shape), stateSize, channels], (i) => forward.chunkStates[i]) : null,
     gradOut: draw.floats([batch, length, channelsOf(shape, 'out')], -1, 1, { dtype, pad: pad && 2 * pad }),
     gradFinalState: initialState && draw.floats(state),
     gradStates: states ? draw.floats([batch, length, channels, stateSize], -0.3, 0.3) : null,
@@ -308,6 +308,20 @@ function* oddScanCases(): Generator<KernelCase> {
     { ...wide, delta, ...scanOutputs(small, ['finalState']) },
     numbers,
   )
+
+  // One chunk that starts from zeros.
+  for (const [name, shape] of [
+    ['usual', { ...small, given: ['D', 'z', 'deltaBias'], chunk: 64 }],
+    ['four directions', { ...crossed, batch: 5, chunk: 64 }],
+    ['fixed maps, a window', { ...small, given: [], B: 'fixed', chunk: 64, window: 8 }],
+    ['many sequences by tiles', { ...small, batch: 9, channels: 128, given: ['z'], chunk: 48 }],
+  ] as const satisfies [string, ScanShape][])
+    yield kernelCase(
+      'selectiveScanGrad',
+      `no kept states, ${name}`,
+      (reference) => gradientOperands(new Draw(3950), shape, reference, false, false),
+      scanNumbers(shape),
+    )
 
   // One NaN spoils its own channel of each direction, or its own window and what follows.
   for (const operand of ['u', 'delta', 'B'] as const)

@@ -52,6 +52,14 @@ const blockStates = 16
 const scratchBytes = 2 ** 28
 
 type Operands = OperandsOf<'selectiveScanGrad'>
+export type KeptOperands = Operands & { readonly chunkStates: Operand }
+
+/** What one chunk starts from where nothing was kept. */
+function zeroStates(launcher: Launcher, { batch, N, channels }: WalkSizes): Operand {
+  const zeros = launcher.scratch('float32', [batch, 1, N, channels])
+  elementwise(launcher, { label: 'zero', bindings: { out: write(zeros) }, text: 'out = 0.0;' })
+  return zeros
+}
 
 export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, given, { chunk, ...numbers }) => {
   const { flags, sizes } = walkOf(given, numbers)
@@ -65,8 +73,9 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, given,
   const [gradU, gradDelta] = [sequence(given.gradU, whole), sequence(given.gradDelta, rowed)]
   const gradZ = given.z && given.gradZ ? sequence(given.gradZ, whole) : null
   const [gradB, gradC] = [map(given.gradB), map(given.gradC)]
-  const operands: Operands = {
+  const operands: KeptOperands = {
     ...given,
+    chunkStates: given.chunkStates ?? zeroStates(launcher, sizes),
     ...{ gradU: gradU.into, gradDelta: gradDelta.into, gradZ: gradZ?.into },
     ...{ gradB: gradB?.into ?? given.gradB, gradC: gradC?.into ?? given.gradC },
   }
@@ -77,7 +86,7 @@ export const selectiveScanGrad: Encoder<'selectiveScanGrad'> = (launcher, given,
 
 function scanGradByChannels(
   launcher: Launcher,
-  operands: Operands,
+  operands: KeptOperands,
   chunk: number,
   flags: WalkFlags,
   sizes: WalkSizes,
@@ -162,7 +171,7 @@ function scanGradByChannels(
 }
 
 function windowBindings(
-  operands: Operands,
+  operands: KeptOperands,
   adjoint: Operand,
   planes: Operand,
   parts: Operand,

@@ -3,7 +3,6 @@
 // each tile; then tiles go from last to first: forward over half a tile, whose states stay in registers, and back with the
 // adjoint. With few channels the sequence is cut into segments, whose adjoints a local walk and a carry find first.
 // Sums over channels (B, C) and over batch and time (A, D, bias) are taken in two stages, in fixed order.
-import type { OperandsOf } from '../kernels.js'
 import {
   ceilDiv,
   dispatchLayers,
@@ -20,7 +19,7 @@ import { logistic } from './math.wgsl.js'
 import type { Binding } from './program.js'
 import { carry, layoutKey } from './scan.wgsl.js'
 import { adjointText, four, loadA, stepSize, T, tileLoads } from './scanAdjointTiled.wgsl.js'
-import { moveStates, transposedStates } from './scanGrad.wgsl.js'
+import { type KeptOperands, moveStates, transposedStates } from './scanGrad.wgsl.js'
 import { sumChannelParts, sumPlanes } from './scanSums.wgsl.js'
 import { flagKey, groupsOf, projection, type WalkFlags, type WalkSizes, walkFields } from './scanText.js'
 import {
@@ -55,7 +54,7 @@ function bytesOf({ N, W, Q }: TileShape, tilesOfChunk: number): number {
 /** Computes the gradients by tiles where that form knows the kind; else returns false and does nothing. */
 export function scanGradByTiles(
   launcher: Launcher,
-  operands: OperandsOf<'selectiveScanGrad'>,
+  operands: KeptOperands,
   chunk: number,
   flags: WalkFlags,
   sizes: WalkSizes,

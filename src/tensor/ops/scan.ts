@@ -103,7 +103,9 @@ export function selectiveScan(
       const out = empty(backend, outShape, u.dtype)
       const finalState = options.finalState ?? (ownFinal ? empty(backend, [batch, channels, stateSize]) : null)
       const states = options.returnStates ? empty(backend, [batch, length, channels, stateSize]) : null
-      if (recorded) made.chunkStates = empty(backend, [batch, Math.ceil(steps / chunk), stateSize, channels])
+      // One chunk from zeros needs no states.
+      if (recorded && (initialState || steps > chunk))
+        made.chunkStates = empty(backend, [batch, Math.ceil(steps / chunk), stateSize, channels])
       launch(
         backend,
         'selectiveScan',
@@ -130,7 +132,9 @@ export function selectiveScan(
     },
     save: () => [uIn, deltaIn, AIn, BIn, CIn, made.chunkStates, D, z, deltaBias, resets, path],
     backward: (gradOuts, saved, needed) => {
-      const [su, sdelta, sA, sB, sC, chunkStates, ...rest] = saved
+      const [su, sdelta, sA, sB, sC, ...others] = saved
+      const chunkStates = made.chunkStates ? others.shift()! : null
+      const rest = others
       const present = optionalNames.filter((name) => options[name])
       const optional = Object.fromEntries(present.map((name, i) => [name, rest[i]])) as Partial<
         Record<(typeof optionalNames)[number], Tensor>
