@@ -8,7 +8,7 @@ import { countCost } from '../models/cost.js'
 import type { ImageClassifier } from '../models/image-classifier.js'
 import { type Distillation, ImageClassification, measureClassifier, targetLoss } from '../tasks/image-classification.js'
 import { backward, empty, noGrad, normal, RandomStream, randomIntegers, scope, withBackend } from '../tensor/index.js'
-import type { Measured, Settings, UnitContext } from './experiment.js'
+import type { Measured, PlotSpec, Settings, UnitContext } from './experiment.js'
 
 /** Of a part that trains by this recipe. At sweep scale a tenth of the training images is what settings are chosen by. */
 export const imageSizes = {
@@ -25,6 +25,28 @@ export const imageShape = { classes: 10, channels: 3, size: imageDataSets.cifar1
 
 /** Chooses settings by images that no criterion uses. */
 export const imageTuneBy = { number: 'tuning accuracy', better: 'higher' } as const
+
+/** A criterion on test images told right, in points of accuracy. */
+export const accuracyPoints = { metric: 'correct', better: 'higher', factor: 100, unit: 'points', digits: 1 } as const
+
+/** A criterion on the times of two methods, round by round. */
+export const timesFaster = { better: 'higher', statistic: 'median', unit: 'times', digits: 2 } as const
+
+export const accuracyPlot: PlotSpec = {
+  name: 'accuracy',
+  title: 'Test accuracy during training',
+  series: 'accuracy',
+  x: { label: 'step' },
+  y: { label: 'top-1 accuracy' },
+  marks: [{ y: 0.1, label: 'chance' }],
+}
+
+/** Of a part that times training steps side by side. */
+export const timedSizes = {
+  quick: { batch: 8, rounds: 3 },
+  default: { batch: 64, rounds: 30 },
+  full: { batch: 64, rounds: 30 },
+} as const satisfies Record<string, Settings>
 
 /** Images of every method and seed: the first of each class by name. */
 async function openCifar({ data, sizes }: UnitContext): Promise<ImageSplit> {
@@ -178,3 +200,13 @@ export async function timeForward(
   for (const image of Object.values(images)) image.dispose()
   return seconds
 }
+
+/** Trains the model of a unit's method by the recipe. */
+export const trainMethod =
+  (models: Readonly<Record<string, () => ImageClassifier>>) =>
+  async (context: UnitContext): Promise<Measured> => {
+    const model = models[context.method]()
+    const measured = await trainOnCifar(context, model)
+    model.dispose()
+    return measured
+  }

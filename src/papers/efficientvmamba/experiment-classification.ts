@@ -1,7 +1,14 @@
 // Part 1: classifying small images, beside Vim at equal operations and beside the network whose scans visit every position.
-import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
+import type { Part } from '../../experiments/experiment.js'
 import { vimMini } from '../../experiments/image-minis.js'
-import { imageGrid, imageSizes, imageTuneBy, trainOnCifar } from '../../experiments/image-recipe.js'
+import {
+  accuracyPlot,
+  accuracyPoints,
+  imageGrid,
+  imageSizes,
+  imageTuneBy,
+  trainMethod,
+} from '../../experiments/image-recipe.js'
 import { denseMini, efficientMini, reversedMini, scanOnlyMini } from './experiment-models.js'
 
 const models = {
@@ -12,14 +19,6 @@ const models = {
   'scan only': scanOnlyMini,
 }
 
-async function measure(context: UnitContext): Promise<Measured> {
-  const model = models[context.method as keyof typeof models]()
-  const measured = await trainOnCifar(context, model)
-  model.dispose()
-  return measured
-}
-
-const points = { metric: 'correct', better: 'higher', factor: 100, unit: 'points', digits: 1 } as const
 const tuned = { learningRate: 2e-3 }
 const beside = ['quick', 'full'] as const
 
@@ -46,7 +45,7 @@ export const classificationPart: Part = {
       minus: 'vim',
       expected: 0.05,
       failure: 0.02,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'dense',
@@ -54,7 +53,7 @@ export const classificationPart: Part = {
       method: 'efficient',
       minus: 'dense',
       expected: -0.02,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'reversed',
@@ -63,7 +62,7 @@ export const classificationPart: Part = {
       minus: 'reversed',
       expected: 0,
       decides: false,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'branch',
@@ -72,18 +71,9 @@ export const classificationPart: Part = {
       minus: 'scan only',
       expected: 0,
       decides: false,
-      ...points,
+      ...accuracyPoints,
     },
   ],
-  plots: [
-    {
-      name: 'accuracy',
-      title: 'Test accuracy during training',
-      series: 'accuracy',
-      x: { label: 'step' },
-      y: { label: 'top-1 accuracy' },
-      marks: [{ y: 0.1, label: 'chance' }],
-    },
-  ],
-  measure,
+  plots: [accuracyPlot],
+  measure: trainMethod(models),
 }

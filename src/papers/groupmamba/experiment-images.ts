@@ -2,11 +2,16 @@
 // a training step of each takes.
 import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
 import {
+  accuracyPlot,
+  accuracyPoints,
   imageGrid,
   imageSizes,
   imageTuneBy,
+  timedSizes,
   timeRatios,
+  timesFaster,
   timeTraining,
+  trainMethod,
   trainOnCifar,
 } from '../../experiments/image-recipe.js'
 import { GatedCnnMini } from '../../models/gated-cnn.js'
@@ -24,15 +29,10 @@ const models = {
   ungrouped: () => new GroupMambaMini({ ...plain, grouped: false }),
   distilled: () => new GroupMambaMini({ ...plain, distilled: true }),
 }
-type Name = keyof typeof models
 
 async function measure(context: UnitContext): Promise<Measured> {
-  const model = models[context.method as Name]()
-  if (context.method !== 'distilled') {
-    const measured = await trainOnCifar(context, model)
-    model.dispose()
-    return measured
-  }
+  if (context.method !== 'distilled') return trainMethod(models)(context)
+  const model = models.distilled()
   const teacher = new GatedCnnMini(teacherWidths)
   const taught = await trainOnCifar(context, teacher, { steps: 2 * context.sizes.steps, name: 'teacher' })
   teacher.eval()
@@ -47,7 +47,6 @@ async function measure(context: UnitContext): Promise<Measured> {
   }
 }
 
-const points = { metric: 'correct', better: 'higher', factor: 100, unit: 'points', digits: 1 } as const
 const tuned = { learningRate: 2e-3 }
 
 export const classificationPart: Part = {
@@ -71,7 +70,7 @@ export const classificationPart: Part = {
       method: 'group',
       minus: 'ungrouped',
       expected: -0.02,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'same parameters',
@@ -79,7 +78,7 @@ export const classificationPart: Part = {
       method: 'wide',
       minus: 'ungrouped',
       expected: -0.01,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'teacher',
@@ -88,7 +87,7 @@ export const classificationPart: Part = {
       minus: 'group',
       expected: 0,
       failure: -0.01,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'gradients',
@@ -102,16 +101,7 @@ export const classificationPart: Part = {
       digits: 2,
     },
   ],
-  plots: [
-    {
-      name: 'accuracy',
-      title: 'Test accuracy during training',
-      series: 'accuracy',
-      x: { label: 'step' },
-      y: { label: 'top-1 accuracy' },
-      marks: [{ y: 0.1, label: 'chance' }],
-    },
-  ],
+  plots: [accuracyPlot],
   measure,
 }
 
@@ -137,7 +127,7 @@ async function measureSpeed(context: UnitContext): Promise<Measured> {
   }
 }
 
-const times = { better: 'higher', statistic: 'median', unit: 'times', digits: 2, method: 'group' } as const
+const times = { method: 'group', ...timesFaster } as const
 
 export const speedPart: Part = {
   name: 'speed',
@@ -145,11 +135,7 @@ export const speedPart: Part = {
   version: 1,
   timed: true,
   seeds: 1,
-  sizes: {
-    quick: { batch: 8, rounds: 3 },
-    default: { batch: 64, rounds: 30 },
-    full: { batch: 64, rounds: 30 },
-  },
+  sizes: timedSizes,
   methods: {
     group: { label: 'GroupMamba-mini', tuned: {}, grid: [], seconds: 30 },
     ungrouped: { label: 'all channels in four directions', tuned: {}, grid: [], seconds: 30 },

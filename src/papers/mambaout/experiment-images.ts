@@ -2,12 +2,16 @@
 // each takes.
 import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
 import {
+  accuracyPlot,
+  accuracyPoints,
   imageGrid,
   imageSizes,
   imageTuneBy,
+  timedSizes,
   timeRatios,
+  timesFaster,
   timeTraining,
-  trainOnCifar,
+  trainMethod,
 } from '../../experiments/image-recipe.js'
 import { miniOf } from './experiment-models.js'
 
@@ -16,15 +20,6 @@ const models = {
   one: () => miniOf('rows'),
   four: () => miniOf('cross'),
 }
-
-async function measure(context: UnitContext): Promise<Measured> {
-  const model = models[context.method as keyof typeof models]()
-  const measured = await trainOnCifar(context, model)
-  model.dispose()
-  return measured
-}
-
-const points = { metric: 'correct', better: 'higher', factor: 100, unit: 'points', digits: 1 } as const
 
 export const classificationPart: Part = {
   name: 'classification',
@@ -47,7 +42,7 @@ export const classificationPart: Part = {
       minus: 'one',
       expected: 0,
       failure: -0.005,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'four directions',
@@ -56,20 +51,11 @@ export const classificationPart: Part = {
       minus: 'four',
       expected: 0,
       failure: -0.005,
-      ...points,
+      ...accuracyPoints,
     },
   ],
-  plots: [
-    {
-      name: 'accuracy',
-      title: 'Test accuracy during training',
-      series: 'accuracy',
-      x: { label: 'step' },
-      y: { label: 'top-1 accuracy' },
-      marks: [{ y: 0.1, label: 'chance' }],
-    },
-  ],
-  measure,
+  plots: [accuracyPlot],
+  measure: trainMethod(models),
 }
 
 async function measureSpeed(context: UnitContext): Promise<Measured> {
@@ -84,7 +70,7 @@ async function measureSpeed(context: UnitContext): Promise<Measured> {
   }
 }
 
-const times = { metric: 'of one', better: 'higher', statistic: 'median', unit: 'times', digits: 2 } as const
+const times = { metric: 'of one', ...timesFaster } as const
 
 export const speedPart: Part = {
   name: 'speed',
@@ -92,11 +78,7 @@ export const speedPart: Part = {
   version: 1,
   timed: true,
   seeds: 1,
-  sizes: {
-    quick: { batch: 8, rounds: 3 },
-    default: { batch: 64, rounds: 30 },
-    full: { batch: 64, rounds: 30 },
-  },
+  sizes: timedSizes,
   methods: {
     mambaout: { label: 'MambaOut-mini', tuned: {}, grid: [], seconds: 25 },
     one: { label: 'with scans in one direction', tuned: {}, grid: [], seconds: 25 },

@@ -1,18 +1,16 @@
 // Part 1: classifying small images, beside Vim at equal parameters (and, beside the claim, at equal operations).
-import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
+import type { Part } from '../../experiments/experiment.js'
 import { plainMini, vimMini } from '../../experiments/image-minis.js'
-import { imageGrid, imageSizes, imageTuneBy, trainOnCifar } from '../../experiments/image-recipe.js'
+import {
+  accuracyPlot,
+  accuracyPoints,
+  imageGrid,
+  imageSizes,
+  imageTuneBy,
+  trainMethod,
+} from '../../experiments/image-recipe.js'
 
 const models = { plain: () => plainMini(), vim: () => vimMini(), wide: () => vimMini(72) }
-
-async function measure(context: UnitContext): Promise<Measured> {
-  const model = models[context.method as keyof typeof models]()
-  const measured = await trainOnCifar(context, model)
-  model.dispose()
-  return measured
-}
-
-const points = { metric: 'correct', better: 'higher', factor: 100, unit: 'points', digits: 1 } as const
 
 export const classificationPart: Part = {
   name: 'classification',
@@ -41,7 +39,7 @@ export const classificationPart: Part = {
       minus: 'vim',
       expected: 0.03,
       failure: 0.01,
-      ...points,
+      ...accuracyPoints,
     },
     {
       name: 'operations',
@@ -50,18 +48,9 @@ export const classificationPart: Part = {
       minus: 'wide',
       expected: 0,
       decides: false,
-      ...points,
+      ...accuracyPoints,
     },
   ],
-  plots: [
-    {
-      name: 'accuracy',
-      title: 'Test accuracy during training',
-      series: 'accuracy',
-      x: { label: 'step' },
-      y: { label: 'top-1 accuracy' },
-      marks: [{ y: 0.1, label: 'chance' }],
-    },
-  ],
-  measure,
+  plots: [accuracyPlot],
+  measure: trainMethod(models),
 }
