@@ -9,8 +9,8 @@ import type { CliTask } from './task.js'
 /** Of `Trainer`; written out, so that asking for help loads no trainer. */
 const precisions = ['f32', 'mixed']
 
-/** A larger share of a run spent waiting for data is worth a line. */
-const mostWaiting = 0.1
+/** A larger share of a run spent waiting for data is worth a line, once it is more than the seconds of the start. */
+const mostWaiting = { share: 0.1, seconds: 10 }
 
 /** Adds the options that every training has; the defaults of some are the task's. */
 export function addTrainingOptions(
@@ -83,7 +83,8 @@ export async function runTraining(
   }
   bar.end()
   const share = (1000 * waited) / (performance.now() - began)
-  if (share > mostWaiting) bar.note(`${(100 * share).toFixed(0)} % of the time went into waiting for ${unit}`)
+  if (share > mostWaiting.share && waited > mostWaiting.seconds)
+    bar.note(`${(100 * share).toFixed(0)} % of the time went into waiting for ${unit}`)
   bar.note(`saved in ${options.out} (best/ and last/)`)
   if (interrupt.signal.aborted) process.exitCode = 130
 }
