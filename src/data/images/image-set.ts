@@ -162,7 +162,9 @@ export function splitByHash(
   const byClass = new Map<number, number[]>()
   for (const item of set.items) {
     const label = set.labels[item]
-    byClass.set(label, [...(byClass.get(label) ?? []), item])
+    const items = byClass.get(label)
+    if (items) items.push(item)
+    else byClass.set(label, [item])
   }
   const heldOut = new Set<number>()
   for (const items of byClass.values()) {
