@@ -24,39 +24,34 @@ struct Product {
   i64 panels;
 };
 
-/// Fills panels with the weight of a pass, k being (tap, inner); lanes are output channels, or where `byInput` input
+/// Fills panels with the weight, k being (tap, inner) of a pass; lanes are output channels, or where `byInput` input
 /// channels. Squares are transposed in registers.
-float* packWeight(const Args& args, const Geometry& g, const Pass& pass, const float* weight, bool byInput) {
-  const i64 inner = byInput ? g.out : g.in, lanes = byInput ? g.in : g.out;
-  const i64 panels = ceilDiv(lanes, NR), K = pass.taps() * inner;
-  float* const to = args.shared<float>(1, g.groups * panels * NR * K + W);
-  // Where a tap stands among those of the pass, or -1.
-  i64* const place = args.shared<i64>(2, g.taps);
-  for (i64 k = 0; k < g.taps; k++) place[k] = -1;
-  const Line* const l = pass.line;
-  for (i64 i = 0; i < pass.taps(); i++) {
-    const i64 t = l[0].firstTap + i / l[2].taps / l[1].taps * l[0].tapSkip;
-    const i64 h = l[1].firstTap + i / l[2].taps % l[1].taps * l[1].tapSkip;
-    const i64 w = l[2].firstTap + i % l[2].taps * l[2].tapSkip;
-    place[(t * g.axis[1].taps + h) * g.axis[2].taps + w] = i;
-  }
+const float* packWeight(const Args& args, const Geometry& g, Pass* passes, i64 count, const float* weight, bool byInput) {
+  const i64 inner = byInput ? g.out : g.in, lanes = byInput ? g.in : g.out, panels = ceilDiv(lanes, NR);
+  float* const to = args.shared<float>(1, g.groups * panels * NR * g.taps * inner);
+  const Place* const places = placesOf(args, g, passes, count, g.groups * panels, inner * NR, 2);
   // A source is W lines of which each is a lane: all (c, tap) of an output channel, or all taps of an input channel.
   const i64 sources = byInput ? inner : 1, depth = byInput ? g.taps : g.in * g.taps;
   const i64 step = byInput ? g.taps : g.in * g.taps, vectors = panels * NV;
   args.ranges(g.groups * vectors * sources, byInput ? 16 : 1, [&](i64 begin, i64 end, i32) {
     for (i64 i = begin; i < end; i++) {
       const i64 source = i % sources, v = i / sources % vectors, group = i / sources / vectors;
-      float* const panel = to + ((group * panels + v / NV) * K) * NR + v % NV * W;
-      const i64 count = most<i64>(0, least<i64>(W, lanes - v * W));
+      const i64 panel = group * panels + v / NV, n = most<i64>(0, least<i64>(W, lanes - v * W));
       const float* const first = weight + group * g.out * g.in * g.taps + source * g.in * g.taps + v * W * step;
+      i64 tap = 0, c = 0;
       for (i64 at = 0; at < depth; at += W) {
         vf square[W];
-        const i64 n = least<i64>(W, depth - at);
-        for (int r = 0; r < W; r++) square[r] = r < count ? loadUpTo<F32>(first + r * step + at, n) : vf{};
+        const i64 width = least<i64>(W, depth - at);
+        for (int r = 0; r < W; r++) square[r] = r < n ? loadUpTo<F32>(first + r * step + at, width) : vf{};
         transpose(square);
-        for (i64 r = 0; r < n; r++) {
-          const i64 k = place[(at + r) % g.taps];
-          if (k >= 0) store(panel + (k * inner + (byInput ? source : (at + r) / g.taps)) * NR, square[r]);
+        for (i64 r = 0; r < width; r++) {
+          const Place& place = places[tap];
+          if (place.start >= 0)
+            store(to + place.start + panel * place.step + (byInput ? source : c) * NR + v % NV * W, square[r]);
+          if (++tap == g.taps) {
+            tap = 0;
+            c++;
+          }
         }
       }
     }
@@ -175,36 +170,49 @@ void multiply(const Args& args, const Product& p, const Block& block, i64 first,
         unstage(to.data + (offsetOf(b, y, x) + from) * 2, to.dtype, 1, n, out + count * channels + from);
 }
 
-void runPass(const Args& args, const Product& p) {
-  const Blocks blocks = blocksOf(p.pass, p.to.dim[0]);
-  // Few blocks are cut along the panels, so that all threads have work.
-  const i64 panels = p.groups * p.panels, threads = args.runtime->threads;
-  const i64 cuts = threads == 1 ? 1 : least(panels, ceilDiv(4 * threads, blocks.count()));
-  const i64 each = ceilDiv(panels, cuts);
-  args.parallel(blocks.count() * cuts, [&](i64 task, i32 thread) {
-    const i64 first = task % cuts * each;
-    if (first < panels) multiply(args, p, blocks.at(task / cuts), first, least(panels, first + each), thread);
-  });
-}
+/// A pass with its blocks, which are tasks from `first` on.
+struct Work {
+  Product product;
+  Blocks blocks;
+  i64 first;
+};
 
-void run(const Args& args, const Geometry& g, const Pass& pass, const View& from, const View& to, const View& bias,
-         const float* weight, bool byInput) {
-  if (pass.empty() || to.dim[0] == 0) return;
-  if (g.in == 1 && g.out == 1)
-    return depthwise(args, pass, from, to, bias, weight, {g.axis[0].taps, g.axis[1].taps, g.axis[2].taps});
-  Product p;
-  p.pass = pass;
-  p.from = from;
-  p.to = to;
-  p.bias = bias;
-  p.groups = g.groups;
-  p.inner = byInput ? g.out : g.in;
-  p.lanes = byInput ? g.in : g.out;
-  p.K = pass.taps() * p.inner;
-  p.depth = p.K == 0 ? 1 : ceilDiv(p.K, ceilDiv(p.K, KC));
-  p.panels = ceilDiv(p.lanes, NR);
-  p.weight = packWeight(args, g, pass, weight, byInput);
-  runPass(args, p);
+void run(const Args& args, const Geometry& g, Pass* passes, i64 count, const View& from, const View& to, const View& bias,
+         const View& weight, bool byInput) {
+  if (to.dim[0] == 0) return;
+  const float* const dense = denseWeight(args, weight, 0);
+  if (g.in == 1 && g.out == 1) return depthwise(args, g, passes, count, from, to, bias, dense);
+  const float* const packed = packWeight(args, g, passes, count, dense, byInput);
+  Work* const work = args.shared<Work>(3, count);
+  i64 blocks = 0;
+  for (i64 i = 0; i < count; i++) {
+    Product& p = work[i].product;
+    p.pass = passes[i];
+    p.from = from;
+    p.to = to;
+    p.bias = bias;
+    p.groups = g.groups;
+    p.inner = byInput ? g.out : g.in;
+    p.lanes = byInput ? g.in : g.out;
+    p.K = p.pass.taps() * p.inner;
+    p.depth = p.K == 0 ? 1 : ceilDiv(p.K, ceilDiv(p.K, KC));
+    p.panels = ceilDiv(p.lanes, NR);
+    p.weight = packed + p.pass.weights;
+    work[i].blocks = blocksOf(p.pass, to.dim[0]);
+    work[i].first = blocks;
+    blocks += p.pass.empty() ? 0 : work[i].blocks.count();
+  }
+  if (blocks == 0) return;
+  // Few blocks are cut along the panels, so that all threads have work.
+  const i64 panels = g.groups * work[0].product.panels, threads = args.runtime->threads;
+  const i64 cuts = threads == 1 ? 1 : least(panels, ceilDiv(4 * threads, blocks)), each = ceilDiv(panels, cuts);
+  args.parallel(blocks * cuts, [&](i64 task, i32 thread) {
+    const i64 block = task / cuts, first = task % cuts * each;
+    i64 i = count - 1;
+    while (work[i].first > block) i--;
+    if (first < panels)
+      multiply(args, work[i].product, work[i].blocks.at(block - work[i].first), first, least(panels, first + each), thread);
+  });
 }
 
 }  // namespace
@@ -213,17 +221,18 @@ void convolution(const Args& args) {
   const View &input = args[0], &weight = args[1], &bias = args[2], &out = args[3];
   if (!floatsOnly(args)) return;
   const Geometry g = geometryOf(args, weight);
-  Pass pass;
-  for (int a = 0; a < 3; a++) pass.line[a] = forwardLine(g.axis[a], out.dim[1 + a]);
-  run(args, g, pass, input, out, bias, denseWeight(args, weight, 0), false);
+  Pass pass = forwardPass(g, input, out);
+  run(args, g, &pass, 1, input, out, bias, weight, false);
 }
 
 void convolutionGradInput(const Args& args) {
   const View &gradOut = args[0], &weight = args[1], &bias = args[2], &gradIn = args[3];
   if (!floatsOnly(args)) return;
   const Geometry g = geometryOf(args, weight);
-  const float* const dense = denseWeight(args, weight, 0);
-  for (i64 i = 0; i < gradientPasses(g); i++) run(args, g, gradientPass(g, gradIn, i), gradOut, gradIn, bias, dense, true);
+  const i64 count = gradientPasses(g);
+  Pass* const passes = args.shared<Pass>(4, count);
+  for (i64 i = 0; i < count; i++) passes[i] = gradientPass(g, gradOut, gradIn, i);
+  run(args, g, passes, count, gradOut, gradIn, bias, weight, true);
 }
 
 }  // namespace MK_ISA

@@ -44,9 +44,23 @@ struct Line {
 /// between the strides.
 struct Pass {
   Line line[3];
+  /// Where its weights begin among the packed ones.
+  i64 weights;
   bool empty() const { return line[0].count == 0 || line[1].count == 0 || line[2].count == 0; }
   i64 taps() const { return line[0].taps * line[1].taps * line[2].taps; }
 };
+
+/// Leaves out taps that see nothing of an axis of `extent`.
+static inline Line trimmed(Line line, i64 extent) {
+  const auto first = [&](i64 tap) { return line.fromStart + tap * line.tapStep; };
+  while (line.taps > 0 && first(0) + (line.count - 1) * line.fromStep < 0) {
+    line.fromStart += line.tapStep;
+    line.firstTap += line.tapSkip;
+    line.taps--;
+  }
+  while (line.taps > 0 && first(line.taps - 1) >= extent) line.taps--;
+  return line;
+}
 
 static inline Line forwardLine(const Axis& a, i64 extent) {
   return {extent, 0, 1, -a.padding, a.stride, a.taps, a.dilation, 0, 1};
@@ -71,15 +85,48 @@ static inline Line gradientLine(const Axis& a, i64 extent, i64 phase) {
   return line;
 }
 
+/// All of a forward.
+static inline Pass forwardPass(const Geometry& g, const View& input, const View& out) {
+  Pass pass;
+  for (int a = 0; a < 3; a++) pass.line[a] = trimmed(forwardLine(g.axis[a], out.dim[1 + a]), input.dim[1 + a]);
+  return pass;
+}
+
 /// The passes of a gradient at the input: one for each place between the strides that an input has.
 static inline i64 gradientPasses(const Geometry& g) { return g.axis[0].stride * g.axis[1].stride * g.axis[2].stride; }
-static inline Pass gradientPass(const Geometry& g, const View& gradIn, i64 i) {
+static inline Pass gradientPass(const Geometry& g, const View& gradOut, const View& gradIn, i64 i) {
   Pass pass;
   for (int a = 2; a >= 0; a--) {
-    pass.line[a] = gradientLine(g.axis[a], gradIn.dim[1 + a], i % g.axis[a].stride);
+    pass.line[a] = trimmed(gradientLine(g.axis[a], gradIn.dim[1 + a], i % g.axis[a].stride), gradOut.dim[1 + a]);
     i /= g.axis[a].stride;
   }
   return pass;
+}
+
+/// Where the weights of a tap begin among the packed ones of all passes, and how far its panels lie apart; a tap that no
+/// pass has begins at -1.
+struct Place {
+  i64 start, step;
+};
+
+/// Gives every pass a place for its weights (for each panel, for each tap, `unit` floats) and finds that of each tap.
+static inline Place* placesOf(const Args& args, const Geometry& g, Pass* passes, i64 count, i64 panels, i64 unit, int slot) {
+  Place* const places = args.shared<Place>(slot, g.taps);
+  for (i64 k = 0; k < g.taps; k++) places[k] = {-1, 0};
+  i64 at = 0;
+  for (i64 p = 0; p < count; p++) {
+    const Line* const l = passes[p].line;
+    const i64 taps = passes[p].taps();
+    passes[p].weights = at;
+    for (i64 i = 0; i < taps; i++) {
+      const i64 t = l[0].firstTap + i / l[2].taps / l[1].taps * l[0].tapSkip;
+      const i64 h = l[1].firstTap + i / l[2].taps % l[1].taps * l[1].tapSkip;
+      const i64 w = l[2].firstTap + i % l[2].taps * l[2].tapSkip;
+      places[(t * g.axis[1].taps + h) * g.axis[2].taps + w] = {at + i * unit, taps * unit};
+    }
+    at += panels * taps * unit;
+  }
+  return places;
 }
 
 /// Are all operands floats? Reports the first that is none.
@@ -120,8 +167,8 @@ static inline const float* denseWeight(const Args& args, const View& w, int slot
 }
 
 /// Depth-wise forms (one channel a group on both sides).
-void depthwise(const Args& args, const Pass& pass, const View& from, const View& to, const View& bias,
-               const float* weight, const i64 (&kernel)[3]);
+void depthwise(const Args& args, const Geometry& g, Pass* passes, i64 count, const View& from, const View& to,
+               const View& bias, const float* weight);
 void depthwiseGradWeight(const Args& args, const Geometry& g, const View& input, const View& gradOut,
                          const View& gradWeight);
 

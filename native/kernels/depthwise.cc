@@ -2,6 +2,7 @@
 // registers while the taps of a row pass over them; where columns and taps lie side by side, each value is loaded once
 // for all taps that see it.
 #include "depthwise.h"
+#include "transpose.h"
 
 namespace MK_ISA {
 
@@ -33,18 +34,23 @@ Lanes lanesAt(i64 c, i64 channels) {
   return {0, channels};
 }
 
-/// Turns weight (C, 1, taps) to (tap of the pass, C).
-const float* turned(const Args& args, const Pass& pass, const float* weight, i64 channels, const i64 (&kernel)[3]) {
-  float* const to = args.shared<float>(1, pass.taps() * channels + W);
-  const Line* const l = pass.line;
-  const i64 taps = kernel[0] * kernel[1] * kernel[2];
-  for (i64 i = 0; i < pass.taps(); i++) {
-    const i64 t = l[0].firstTap + i / l[2].taps / l[1].taps * l[0].tapSkip;
-    const i64 h = l[1].firstTap + i / l[2].taps % l[1].taps * l[1].tapSkip;
-    const i64 w = l[2].firstTap + i % l[2].taps * l[2].tapSkip;
-    const float* const from = weight + (t * kernel[1] + h) * kernel[2] + w;
-    for (i64 c = 0; c < channels; c++) to[i * channels + c] = from[c * taps];
-  }
+/// Turns weight (C, 1, taps) to rows of channels, one for each tap of each pass. Squares are transposed in registers.
+const float* turned(const Args& args, const Geometry& g, Pass* passes, i64 count, const float* weight, i64 row) {
+  float* const to = args.shared<float>(1, g.taps * row);
+  const Place* const places = placesOf(args, g, passes, count, 1, row, 5);
+  args.ranges(row / W, 4, [&](i64 begin, i64 end, i32) {
+    for (i64 c = begin * W; c < end * W; c += W) {
+      const i64 lanes = least<i64>(W, g.groups - c);
+      for (i64 tap = 0; tap < g.taps; tap += W) {
+        vf square[W];
+        const i64 n = least<i64>(W, g.taps - tap);
+        for (i64 r = 0; r < W; r++) square[r] = r < lanes ? loadUpTo<F32>(weight + (c + r) * g.taps + tap, n) : vf{};
+        transpose(square);
+        for (i64 r = 0; r < n; r++)
+          if (places[tap + r].start >= 0) store(to + places[tap + r].start + c, square[r]);
+      }
+    }
+  });
   return to;
 }
 
@@ -166,15 +172,12 @@ void resultRow(Columns s, const Line& line, i64 channels, const View& bias, floa
   }
 }
 
-}  // namespace
-
-void depthwise(const Args& args, const Pass& pass, const View& from, const View& to, const View& bias,
-               const float* weight, const i64 (&kernel)[3]) {
+/// One pass, from images as floats.
+void runPass(const Args& args, const Pass& pass, const View& from, const Floats& x, const View& to, const Floats& y,
+             const View& bias, const float* taps, i64 row) {
+  if (pass.empty()) return;
   const i64 channels = to.dim[4];
   const Line* const l = pass.line;
-  const float* const taps = turned(args, pass, weight, channels, kernel);
-  const Floats x = floatsOf(args, from, 2, true);
-  const Floats y = floatsOf(args, to, 3, false);
   const i64 rowBlocks = ceilDiv(l[1].count, ROWS);
   bool past = STREAMS && to.count() * (i64)sizeof(float) >= LARGE_BYTES && channels % W == 0 && (u64)y.data % sizeof(vf) == 0;
   for (const i64 stride : y.stride) past = past && stride % W == 0;
@@ -191,7 +194,7 @@ void depthwise(const Args& args, const Pass& pass, const View& from, const View&
           const i64 atT = l[0].begin(t) + i * l[0].tapStep, atH = l[1].begin(h) + j * l[1].tapStep;
           if (atT < 0 || atT >= from.dim[1] || atH < 0 || atH >= from.dim[2]) continue;
           rows[s.rowCount++] = {x.data + b * x.stride[0] + atT * x.stride[1] + atH * x.stride[2],
-                                taps + (i * l[1].taps + j) * l[2].taps * channels};
+                                taps + (i * l[1].taps + j) * l[2].taps * row};
         }
       const i64 nextT = l[0].begin(t) + (l[0].taps - 1) * l[0].tapStep;
       const i64 nextH = l[1].begin(h + 1) + (l[1].taps - 1) * l[1].tapStep;
@@ -204,7 +207,7 @@ void depthwise(const Args& args, const Pass& pass, const View& from, const View&
       s.begin = l[2].fromStart;
       s.width = from.dim[3];
       s.column = x.stride[3];
-      s.tap = channels;
+      s.tap = row;
       s.zeros = zeros;
       float* const out = y.data + b * y.stride[0] + (l[0].toStart + t * l[0].toStep) * y.stride[1] +
                          (l[1].toStart + h * l[1].toStep) * y.stride[2] + l[2].toStart * y.stride[3];
@@ -214,17 +217,25 @@ void depthwise(const Args& args, const Pass& pass, const View& from, const View&
     }
     if (past) endStream();
   });
+}
+
+}  // namespace
+
+void depthwise(const Args& args, const Geometry& g, Pass* passes, i64 count, const View& from, const View& to,
+               const View& bias, const float* weight) {
+  const i64 row = roundUp(g.groups, W);
+  const float* const taps = turned(args, g, passes, count, weight, row);
+  const Floats x = floatsOf(args, from, 2, true);
+  const Floats y = floatsOf(args, to, 3, false);
+  for (i64 i = 0; i < count; i++) runPass(args, passes[i], from, x, to, y, bias, taps + passes[i].weights, row);
   if (to.dtype == FLOAT32) return;
-  // Only what this pass computed.
-  args.ranges(to.dim[0] * l[0].count * l[1].count, 4, [&](i64 begin, i64 end, i32) {
+  const i64 channels = to.dim[4];
+  args.ranges(to.dim[0] * to.dim[1] * to.dim[2], 4, [&](i64 begin, i64 end, i32) {
     for (i64 r = begin; r < end; r++) {
-      const i64 b = r / l[1].count / l[0].count, t = l[0].toStart + r / l[1].count % l[0].count * l[0].toStep;
-      const i64 h = l[1].toStart + r % l[1].count * l[1].toStep;
-      for (i64 j = 0; j < l[2].count; j++) {
-        const i64 w = l[2].toStart + j * l[2].toStep;
+      const i64 b = r / to.dim[2] / to.dim[1], t = r / to.dim[2] % to.dim[1], h = r % to.dim[2];
+      for (i64 w = 0; w < to.dim[3]; w++)
         unstage(to.data + (b * to.stride[0] + t * to.stride[1] + h * to.stride[2] + w * to.stride[3]) * 2, to.dtype, 1,
                 channels, y.data + b * y.stride[0] + t * y.stride[1] + h * y.stride[2] + w * y.stride[3]);
-      }
     }
   });
 }
