@@ -185,8 +185,10 @@ void run(const Args& args, const Geometry& g, Pass* passes, i64 count, const Vie
   const float* const packed = packWeight(args, g, passes, count, dense, byInput);
   Work* const work = args.shared<Work>(3, count);
   i64 blocks = 0;
+  i64 parts = 0;
   for (i64 i = 0; i < count; i++) {
-    Product& p = work[i].product;
+    if (passes[i].empty()) continue;
+    Product& p = work[parts].product;
     p.pass = passes[i];
     p.from = from;
     p.to = to;
@@ -198,9 +200,9 @@ void run(const Args& args, const Geometry& g, Pass* passes, i64 count, const Vie
     p.depth = p.K == 0 ? 1 : ceilDiv(p.K, ceilDiv(p.K, KC));
     p.panels = ceilDiv(p.lanes, NR);
     p.weight = packed + p.pass.weights;
-    work[i].blocks = blocksOf(p.pass, to.dim[0]);
-    work[i].first = blocks;
-    blocks += p.pass.empty() ? 0 : work[i].blocks.count();
+    work[parts].blocks = blocksOf(p.pass, to.dim[0]);
+    work[parts].first = blocks;
+    blocks += work[parts++].blocks.count();
   }
   if (blocks == 0) return;
   // Few blocks are cut along the panels, so that all threads have work.
@@ -208,7 +210,7 @@ void run(const Args& args, const Geometry& g, Pass* passes, i64 count, const Vie
   const i64 cuts = threads == 1 ? 1 : least(panels, ceilDiv(4 * threads, blocks)), each = ceilDiv(panels, cuts);
   args.parallel(blocks * cuts, [&](i64 task, i32 thread) {
     const i64 block = task / cuts, first = task % cuts * each;
-    i64 i = count - 1;
+    i64 i = parts - 1;
     while (work[i].first > block) i--;
     if (first < panels)
       multiply(args, work[i].product, work[i].blocks.at(block - work[i].first), first, least(panels, first + each), thread);

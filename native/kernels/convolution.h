@@ -166,6 +166,29 @@ static inline const float* denseWeight(const Args& args, const View& w, int slot
   return to;
 }
 
+/// Writes rows of a weight's gradient: n elements of output channel `channel` from element `at` (input channel, tap) on.
+struct WeightRows {
+  const View& to;
+  i64 taps, K;
+  bool dense;
+  explicit WeightRows(const View& view) : to(view), taps(view.dim[2] * view.dim[3] * view.dim[4]), K(view.dim[1] * taps) {
+    dense = true;
+    i64 step = 1;
+    for (int a = 4; a >= 0; a--) {
+      dense = dense && (to.dim[a] == 1 || to.stride[a] == step);
+      step *= to.dim[a];
+    }
+  }
+  void write(i64 channel, i64 at, vf x, i64 n) const {
+    if (dense) return storeAny(to, channel * K + at, x, n);
+    for (i64 j = 0; j < n; j++) {
+      const i64 tap = (at + j) % taps, w = tap % to.dim[4], h = tap / to.dim[4] % to.dim[3], t = tap / to.dim[4] / to.dim[3];
+      const i64 place = channel * to.stride[0] + (at + j) / taps * to.stride[1] + t * to.stride[2] + h * to.stride[3] + w * to.stride[4];
+      storeAny(to, place, splat(x[j]), 1);
+    }
+  }
+};
+
 /// Depth-wise forms (one channel a group on both sides).
 void depthwise(const Args& args, const Geometry& g, Pass* passes, i64 count, const View& from, const View& to,
                const View& bias, const float* weight);

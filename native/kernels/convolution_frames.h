@@ -27,6 +27,7 @@ struct Frame {
 inline Frame frameOf(const Args& args, const Pass& pass, const View& from, const Block& block, i32 thread) {
   const i64 start[3] = {pass.line[0].begin(block.t), pass.line[1].begin(block.row), pass.line[2].begin(block.column)};
   const i64 extent[3] = {pass.line[0].reach(1), pass.line[1].reach(block.rows), pass.line[2].reach(block.columns)};
+  if (pass.taps() == 0) return {nullptr, {}};
   bool inside = from.dtype == FLOAT32;
   for (int a = 0; a < 3; a++) inside = inside && start[a] >= 0 && start[a] + extent[a] <= from.dim[1 + a];
   if (inside) {

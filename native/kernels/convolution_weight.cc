@@ -56,12 +56,7 @@ void runOf(const float* x, i64 length, const i64* at, const float* g, i64 gStep,
 /// Writes sums (group, panel, k, NR) of all slices, in order, as weight (Cout, Cin/groups, taps).
 void writeWeight(const Args& args, const Geometry& g, const View& to, const float* sums, i64 slices, i64 slice) {
   const i64 panels = ceilDiv(g.out, NR), K = g.taps * g.in;
-  bool dense = true;
-  i64 step = 1;
-  for (int a = 4; a >= 0; a--) {
-    dense = dense && (to.dim[a] == 1 || to.stride[a] == step);
-    step *= to.dim[a];
-  }
+  const WeightRows rows(to);
   args.ranges(g.groups * panels * NV, 1, [&](i64 begin, i64 end, i32) {
     for (i64 i = begin; i < end; i++) {
       const i64 group = i / NV / panels, lane = i % (NV * panels) * W;
@@ -77,19 +72,7 @@ void writeWeight(const Args& args, const Geometry& g, const View& to, const floa
           for (i64 s = 0; s < slices && r < n; s++) square[r] += load(from + s * slice + k * NR);
         }
         transpose(square);
-        for (i64 r = 0; r < lanes; r++) {
-          const i64 channel = group * g.out + lane + r;
-          if (dense) {
-            storeAny(to, channel * K + at, square[r], n);
-            continue;
-          }
-          for (i64 j = 0; j < n; j++) {
-            const i64 c = (at + j) / g.taps, tap = (at + j) % g.taps;
-            const i64 h = tap / to.dim[4] % to.dim[3], t = tap / to.dim[4] / to.dim[3];
-            storeAny(to, channel * to.stride[0] + c * to.stride[1] + t * to.stride[2] + h * to.stride[3] + tap % to.dim[4] * to.stride[4],
-                     splat(square[r][j]), 1);
-          }
-        }
+        for (i64 r = 0; r < lanes; r++) rows.write(group * g.out + lane + r, at, square[r], n);
       }
     }
   });
@@ -147,7 +130,7 @@ void gradWeightDense(const Args& args, const Geometry& g, const View& input, con
 void gradBiasOf(const Args& args, const View& gradOut, const View& gradBias) {
   const i64 channels = gradOut.dim[4], row = roundUp(channels, W);
   const i64 rows = gradOut.dim[0] * gradOut.dim[1] * gradOut.dim[2];
-  const i64 each = ceilDiv(rows, SLICES), slices = ceilDiv(rows, each);
+  const i64 each = most<i64>(1, ceilDiv(rows, SLICES)), slices = ceilDiv(rows, each);
   float* const sums = args.shared<float>(0, slices * row);
   args.parallel(slices, [&](i64 s, i32) {
     float* const mine = sums + s * row;

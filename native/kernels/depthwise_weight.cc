@@ -2,6 +2,7 @@
 // row (of all rows, where there are three) stay in registers while the positions of a block pass. Blocks are cut by shape
 // alone and gathered in slices; the slices' sums are added in order.
 #include "depthwise.h"
+#include "transpose.h"
 
 namespace MK_ISA {
 
@@ -13,8 +14,6 @@ constexpr i64 SLICES = 32;
 constexpr i64 BLOCK_POSITIONS = 512;
 /// Floats of a cache line.
 constexpr i64 LINE = 16;
-/// Columns whose gradients are held in registers.
-constexpr int R = 8;
 
 struct Problem {
   Line line[3];
@@ -23,14 +22,16 @@ struct Problem {
   const float* zeros;
 };
 
-/// One vector of channels of an image and of its gradient, at index 0 of the second axis.
+/// One vector of channels of images and of their gradients: the first image, at index 0 of its rows, and how many there are.
 struct Images {
   const float *x, *g;
+  i64 count;
 };
 
-/// acc[i][k] += sum over rows [first, last) and all columns, for H rows of taps from `tapRow` on of which K lie side by side.
-template <int H, int K, class Load>
-void sumTaps(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow, vf (&acc)[H][K], Load&& load) {
+/// acc[i][k] += sum over rows [first, last) and all columns, R at a time, of one image, for H rows of taps from `tapRow`
+/// on of which K lie side by side.
+template <int H, int K, int R, class Load>
+inline void sumTaps(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow, vf (&acc)[H][K], Load&& load) {
   const Line &h = p.line[1], &w = p.line[2];
   // The last pass over these lines asks for those that the next channels begin with.
   const bool ahead = tapRow + H == h.taps;
@@ -84,7 +85,7 @@ void sumTaps(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow
 
 /// The same for one tap of any step.
 template <class Load>
-vf sumTap(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow, i64 tap, Load&& load) {
+inline vf sumTap(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow, i64 tap, Load&& load) {
   const Line &h = p.line[1], &w = p.line[2];
   vf acc[4] = {};
   // Columns whose tap lies inside the image.
@@ -105,11 +106,17 @@ vf sumTap(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow, i
   return (acc[0] + acc[1]) + (acc[2] + acc[3]);
 }
 
+/// The i-th of the images.
+inline Images imageOf(const Problem& p, const Images& at, i64 i) { return {at.x + i * p.x.stride[0], at.g + i * p.g.stride[0], 1}; }
+
 /// Adds the sums of H rows of K taps to `to`, a row of `step` floats for each tap.
 template <int H, int K, class Load>
 void addTaps(const Problem& p, const Images& at, i64 first, i64 last, i64 tapRow, float* to, i64 step, Load&& load) {
   vf acc[H][K] = {};
-  sumTaps<H, K>(p, at, first, last, tapRow, acc, load);
+  for (i64 i = 0; i < at.count; i++) {
+    if (p.width > 4) sumTaps<H, K, 8>(p, imageOf(p, at, i), first, last, tapRow, acc, load);
+    else sumTaps<H, K, 4>(p, imageOf(p, at, i), first, last, tapRow, acc, load);
+  }
   for (int i = 0; i < H; i++)
     for (int k = 0; k < K; k++) {
       float* const sum = to + ((tapRow + i) * K + k) * step;
@@ -129,7 +136,9 @@ void addAll(const Problem& p, const Images& at, i64 first, i64 last, float* to, 
     else
       for (i64 k = 0; k < w.taps; k++) {
         float* const sum = to + (i * w.taps + k) * step;
-        store(sum, MK_ISA::load(sum) + sumTap(p, at, first, last, i, k, load));
+        vf total = {};
+        for (i64 image = 0; image < at.count; image++) total += sumTap(p, imageOf(p, at, image), first, last, i, k, load);
+        store(sum, MK_ISA::load(sum) + total);
       }
   }
 }
@@ -148,28 +157,35 @@ void depthwiseGradWeight(const Args& args, const Geometry& g, const View& input,
   p.height = gradOut.dim[2];
   p.width = gradOut.dim[3];
   p.channels = gradOut.dim[4];
-  const i64 rows = least(p.height, most<i64>(1, BLOCK_POSITIONS / most<i64>(1, p.width)));
-  const i64 rowBlocks = ceilDiv(p.height, rows), steps = gradOut.dim[1], blocks = gradOut.dim[0] * steps * rowBlocks;
-  const i64 each = ceilDiv(blocks, SLICES), slices = ceilDiv(blocks, each);
-  // A row of sums for each tap; vectors never overlap.
-  const i64 row = roundUp(p.channels, W), slice = g.taps * row;
+  const i64 rows = least(p.height, most<i64>(1, BLOCK_POSITIONS / most<i64>(1, p.width))), rowBlocks = ceilDiv(p.height, rows);
+  const i64 batch = gradOut.dim[0], steps = gradOut.dim[1], together = rows < p.height ? 1 : most<i64>(1, BLOCK_POSITIONS / (p.height * p.width));
+  const i64 blocks = ceilDiv(batch, together) * steps * rowBlocks;
+  // A row of sums for each tap; vectors never overlap. Slices as far as their sums are no larger than what they sum over;
+  // beyond that channels are shared out.
+  const i64 row = roundUp(p.channels, W), slice = g.taps * row, vectors = row / W;
+  const i64 wanted = most<i64>(1, least(least(SLICES, blocks), (input.count() + gradOut.count()) / slice));
+  const i64 each = most<i64>(1, ceilDiv(blocks, wanted)), slices = most<i64>(1, ceilDiv(blocks, each));
+  const i64 cuts = least(vectors, ceilDiv(SLICES, slices));
   float* const sums = args.shared<float>(0, slices * slice);
   float* const zeros = args.shared<float>(1, W);
   store(zeros, vf{});
   p.zeros = zeros;
-  args.parallel(slices, [&](i64 s, i32) {
+  args.parallel(slices * cuts, [&](i64 task, i32) {
+    const i64 s = task / cuts, begin = task % cuts * vectors / cuts * W, end = (task % cuts + 1) * vectors / cuts * W;
     float* const mine = sums + s * slice;
-    for (i64 i = 0; i < slice; i++) mine[i] = 0;
+    for (i64 tap = 0; tap < g.taps; tap++)
+      for (i64 c = begin; c < end; c += W) store(mine + tap * row + c, vf{});
     for (i64 i = s * each; i < least(blocks, (s + 1) * each); i++) {
-      const i64 first = i % rowBlocks * rows, t = i / rowBlocks % steps, b = i / rowBlocks / steps;
+      const i64 first = i % rowBlocks * rows, last = least(p.height, first + rows);
+      const i64 t = i / rowBlocks % steps, b = i / rowBlocks / steps * together;
       for (i64 tap = 0; tap < p.line[0].taps; tap++) {
         const i64 from = p.line[0].begin(t) + tap * p.line[0].tapStep;
         if (from < 0 || from >= p.extent[0]) continue;
-        const Images at = {p.x.data + b * p.x.stride[0] + from * p.x.stride[1], p.g.data + b * p.g.stride[0] + t * p.g.stride[1]};
+        const float* const x = p.x.data + b * p.x.stride[0] + from * p.x.stride[1];
+        const float* const y = p.g.data + b * p.g.stride[0] + t * p.g.stride[1];
         float* const to = mine + tap * p.line[1].taps * p.line[2].taps * row;
-        const i64 last = least(p.height, first + rows);
-        for (i64 c = 0; c < p.channels; c += W) {
-          const Images here = {at.x + c, at.g + c};
+        for (i64 c = begin; c < least(end, p.channels); c += W) {
+          const Images here = {x + c, y + c, least(together, batch - b)};
           const i64 lanes = p.channels - c;
           if (lanes >= W) addAll(p, here, first, last, to + c, row, [](const float* v) { return load(v); });
           else addAll(p, here, first, last, to + c, row, [&](const float* v) { return loadPart<F32>(v, lanes); });
@@ -177,14 +193,18 @@ void depthwiseGradWeight(const Args& args, const Geometry& g, const View& input,
       }
     }
   });
-  args.ranges(p.channels, 4 * W, [&](i64 begin, i64 end, i32) {
-    for (i64 c = begin; c < end; c += W)
-      for (i64 tap = 0; tap < g.taps; tap++) {
-        vf total = {};
-        for (i64 s = 0; s < slices; s++) total += load(sums + s * slice + tap * row + c);
-        const i64 w = tap % g.axis[2].taps, h = tap / g.axis[2].taps % g.axis[1].taps, t = tap / g.axis[2].taps / g.axis[1].taps;
-        const i64 at = t * gradWeight.stride[2] + h * gradWeight.stride[3] + w * gradWeight.stride[4];
-        for (i64 l = 0; l < least<i64>(W, end - c); l++) storeAny(gradWeight, (c + l) * gradWeight.stride[0] + at, splat(total[l]), 1);
+  const WeightRows weights(gradWeight);
+  args.ranges(vectors, 1, [&](i64 begin, i64 end, i32) {
+    for (i64 c = begin * W; c < end * W; c += W)
+      for (i64 tap = 0; tap < g.taps; tap += W) {
+        vf square[W];
+        const i64 n = least<i64>(W, g.taps - tap);
+        for (i64 r = 0; r < W; r++) {
+          square[r] = vf{};
+          for (i64 s = 0; s < slices && r < n; s++) square[r] += load(sums + s * slice + (tap + r) * row + c);
+        }
+        transpose(square);
+        for (i64 l = 0; l < least<i64>(W, p.channels - c); l++) weights.write(c + l, tap, square[l], n);
       }
   });
 }

@@ -74,6 +74,8 @@ const depthwise = (channels: number, kernel: readonly number[], more: Partial<Co
 
 const shapes: readonly (readonly [string, ConvolutionShape])[] = [
   ['one of each', { batch: 1, extents: [1], inChannels: 1, outChannels: 1, kernel: [1] }],
+  ['no images', { ...plain, batch: 0 }],
+  ['no images, depth-wise', depthwise(20, [3, 3], { batch: 0 })],
   ['3x3', plain],
   ['3x3 without bias', { ...plain, bias: false }],
   ['3x3 without padding', { ...plain, padding: undefined }],
@@ -122,6 +124,11 @@ const shapes: readonly (readonly [string, ConvolutionShape])[] = [
   ['depth-wise, padded beyond the kernel', depthwise(20, [3, 3], { padding: [[4, 3], [3, 5]] })], // biome-ignore format: pairs
   ['depth-wise in one row', depthwise(20, [1, 11], { extents: [3, 40] })],
   ['depth-wise, larger than the input', depthwise(20, [7, 7], { extents: [3, 2] })],
+  ['depth-wise 7x7 on tiny images', depthwise(20, [7, 7], { batch: 5, extents: [2, 2] })],
+  ['3x3 by 2 on tiny images', { ...plain, batch: 5, extents: [2, 2], stride: [2, 2] }],
+  ['a stride beyond the input', { ...plain, extents: [1, 2], kernel: [1, 1], padding: undefined, stride: [4, 3] }],
+  ['a pass without taps', { ...plain, batch: 3, extents: [4], kernel: [5], stride: [3], dilation: [2], padding: [[1, 6]] }], // biome-ignore format: pairs
+  ['patches of 8', { ...plain, extents: [16, 17], kernel: [8, 8], stride: [8, 8], padding: undefined }],
   ['multiplier 2', { ...depthwise(9, [3, 3]), outChannels: 18 }],
   ['multiplier 3, strided', { ...depthwise(5, [3, 2], { stride: [2, 1] }), outChannels: 15 }],
   ['padded rows', { ...plain, pad: 3 }],
