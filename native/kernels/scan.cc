@@ -39,8 +39,15 @@ struct BlockData {
   float* decays;
 };
 
-/// The rows of the next block, asked for a few cache lines at a time between passes over registers, so that memory works
-/// while they compute: neighbouring rows lie pages apart, where hardware prefetchers do not follow.
+/// Cache lines to ask for while a pass runs: `each` at every step.
+struct Asked {
+  const char* const* lines;
+  i64 each;
+};
+
+/// The rows of the next block, asked for a few cache lines at every step of the passes over registers, so that memory works
+/// while they compute: neighbouring rows lie pages apart, where hardware prefetchers do not follow, and many at once would
+/// wait for each other.
 class RowsAhead {
  public:
   RowsAhead(const ScanOperands& o, const View& out, i64 b, i64 first, i64 last)
@@ -54,16 +61,21 @@ class RowsAhead {
     left = 0;
   }
 
-  void ask() {
+  /// What a pass of `steps` steps asks for.
+  Asked during(i64 steps) {
+    i64 count = 0;
     for (i64 i = 0; i < perPass; i++) {
-      if (left == 0 && !nextRow()) return;
+      if (left == 0 && !nextRow()) break;
 #pragma GCC unroll 4
       for (int k = 0; k < 4; k++) {
-        __builtin_prefetch(at[k]);
+        lineAt[count++] = at[k];
         at[k] += gap[k];
       }
       left--;
     }
+    const i64 each = (count + steps - 1) / steps;
+    for (; count < each * steps; count++) lineAt[count] = lineAt[0];
+    return {lineAt, each};
   }
 
  private:
@@ -73,6 +85,8 @@ class RowsAhead {
   i64 next, end, perPass, left;
   const char* at[4];
   i64 gap[4];
+  /// All rows of a block, and what fills up the last step.
+  const char* lineAt[4 * BLOCK * (TASK / LINE) + BLOCK];
 
   bool nextRow() {
     if (next == end) return false;
@@ -92,7 +106,7 @@ class RowsAhead {
 
 /// Advances states [n, n + COUNT) over steps [begin, end).
 template <int COUNT, bool SHARED, bool LIMITED>
-void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
+void advance(const BlockData& k, i64 n, i64 begin, i64 end, Asked asked) {
   vf a[COUNT], h[COUNT];
 #pragma GCC unroll 8
   for (int j = 0; j < COUNT; j++) {
@@ -103,6 +117,7 @@ void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
   const float* B = k.B + begin * k.stepB + n * gap;
   const float* C = k.C + begin * k.stepC + n * gap;
   for (i64 t = begin; t < end; t++, B += k.stepB, C += k.stepC) {
+    for (i64 i = 0; i < asked.each; i++) __builtin_prefetch(*asked.lines++);
     const vf dt = load(k.dt + t * W);
     const vf du = load(k.du + t * W);
     vf y = load(k.y + t * W);
@@ -121,7 +136,7 @@ void advance(const BlockData& k, i64 n, i64 begin, i64 end) {
 
 /// The same by windows: after each, its steps once more from the last to the first, with the decays that it left.
 template <int COUNT, bool SHARED, bool LIMITED>
-void advanceWindows(const BlockData& k, i64 n, i64 begin, i64 end) {
+void advanceWindows(const BlockData& k, i64 n, i64 begin, i64 end, Asked asked) {
   vf a[COUNT], h[COUNT];
 #pragma GCC unroll 8
   for (int j = 0; j < COUNT; j++) {
@@ -136,6 +151,7 @@ void advanceWindows(const BlockData& k, i64 n, i64 begin, i64 end) {
     float* decays = k.decays;
     vf g[COUNT];
     for (i64 t = first; t <= last; t++, B += k.stepB, C += k.stepC, decays += COUNT * W) {
+      for (i64 i = 0; i < asked.each; i++) __builtin_prefetch(*asked.lines++);
       const vf dt = load(k.dt + t * W);
       const vf du = load(k.du + t * W);
       vf y = load(k.y + t * W);
@@ -172,18 +188,15 @@ void advanceWindows(const BlockData& k, i64 n, i64 begin, i64 end) {
 }
 
 template <int COUNT, bool SHARED, bool LIMITED>
-inline void advanceSome(const BlockData& k, i64 n, i64 begin, i64 end) {
-  if (k.window > 1) advanceWindows<COUNT, SHARED, LIMITED>(k, n, begin, end);
-  else advance<COUNT, SHARED, LIMITED>(k, n, begin, end);
+inline void advanceSome(const BlockData& k, i64 n, i64 begin, i64 end, Asked asked = {}) {
+  if (k.window > 1) advanceWindows<COUNT, SHARED, LIMITED>(k, n, begin, end, asked);
+  else advance<COUNT, SHARED, LIMITED>(k, n, begin, end, asked);
 }
 
 template <bool SHARED, bool LIMITED>
 void advanceAll(const BlockData& k, RowsAhead& ahead, i64 begin, i64 end) {
   i64 n = 0;
-  for (; n + GROUP <= k.states; n += GROUP) {
-    ahead.ask();
-    advanceSome<GROUP, SHARED, LIMITED>(k, n, begin, end);
-  }
+  for (; n + GROUP <= k.states; n += GROUP) advanceSome<GROUP, SHARED, LIMITED>(k, n, begin, end, ahead.during(end - begin));
   for (; n + 2 <= k.states; n += 2) advanceSome<2, SHARED, LIMITED>(k, n, begin, end);
   for (; n < k.states; n++) advanceSome<1, SHARED, LIMITED>(k, n, begin, end);
 }
