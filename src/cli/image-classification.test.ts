@@ -194,6 +194,37 @@ test('a checkpoint is fine-tuned for other classes with a head of their own, and
   )
 })
 
+test('a list names its images, and others to measure on are counted by its labels', async () => {
+  const rows = (count: number, names: readonly string[]) =>
+    names.flatMap((name) => Array.from({ length: count }, (_, i) => `${name}/${i}.jpg,${name}`)).join('\n')
+  await writeFile(join(root, 'photos/list.csv'), `path,label\n${rows(12, ['red', 'blue'])}\n`)
+  await writeFile(join(root, 'more/red.csv'), `${rows(9, ['red'])}\n`)
+  const { stderr } = await succeed(
+    ...training,
+    '--data',
+    'photos/list.csv',
+    '--held-out',
+    'more/red.csv',
+    '--steps',
+    '20',
+    '--out',
+    'listed',
+  )
+  assert.match(stderr, / 24 images to train on, 9 held out,/)
+  const json = JSON.parse((await succeed('eval', 'listed', '--data', 'more/red.csv', '--json')).stdout)
+  assert.deepEqual([json.images, json.perClass[0].images, json.confusion[1]], [9, 0, [0, 9]])
+  await fail(
+    /has the class 'green'; expected one of blue, red/,
+    ...training,
+    '--data',
+    'photos/list.csv',
+    '--held-out',
+    'more',
+    '--out',
+    'x',
+  )
+})
+
 test('info describes models by name, by run and at another size', async () => {
   const { stdout } = await succeed('info', 'vit-mini')
   assert.match(stdout, /parameters +809,098\ninput +1 x 32 x 32 x 3, 10 classes\n/)

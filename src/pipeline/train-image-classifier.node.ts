@@ -184,14 +184,18 @@ async function openSplit({ data, heldOut, dataRoot }: ImageClassifierTraining): 
   return { train, heldOut: underClasses(measured, train.classes) }
 }
 
+/** The registered set that `data` names; null where it is a file or folder. */
+function registeredSet(data: string): ImageDataSet | null {
+  return isImageDataSet(data) && !existsSync(data) ? imageDataSets[data] : null
+}
+
 function preprocessingOf(
   options: ImageClassifierTraining,
   { train: { images } }: ImageSplit,
   before: ImagePreprocessing | null,
   usualSize: number,
 ): ImagePreprocessing {
-  const known: ImageDataSet | null =
-    isImageDataSet(options.data) && !existsSync(options.data) ? imageDataSets[options.data] : null
+  const known = registeredSet(options.data)
   const own =
     images.kind === 'pixels' ? { size: Math.max(images.width, images.height), channels: images.channels } : null
   const size = options.size ?? before?.size ?? known?.size ?? own?.size ?? usualSize
@@ -221,7 +225,7 @@ function augmentationOf(options: ImageClassifierTraining, { size }: ImagePreproc
   if (!Object.hasOwn(named, augmentation))
     throw new MambakitError(`augmentation: expected one of ${augmentationNames.join(', ')}, got '${augmentation}'`)
   const chosen = named[augmentation]
-  const flips = isImageDataSet(data) ? imageDataSets[data].flips : true
+  const flips = registeredSet(data)?.flips ?? true
   return { ...chosen, flip: flip ?? (flips ? chosen.flip : 0) }
 }
 

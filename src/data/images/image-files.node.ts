@@ -22,7 +22,7 @@ export interface OpenImagesOptions {
   readonly heldOutFraction?: number
 }
 
-/** More than any file of unsigned bytes that we take unpacks to. */
+/** Files that are held in memory whole, and what they unpack to, are at most this large. */
 const mostBytes = 1 << 30
 
 /**
@@ -40,7 +40,11 @@ export async function openImages(path: string, options: OpenImagesOptions = {}):
       `no such file or folder, and no data set of images (${Object.keys(imageDataSets).join(', ')})`,
     )
   const extension = extname(path).toLowerCase()
-  if (found.isFile() && extension === '.zip') return openArchive(path, heldOutFraction)
+  if (found.isFile() && extension === '.zip') {
+    if (found.size > mostBytes)
+      throw new DataError(path, `expected an archive of at most ${mostBytes} bytes, got ${found.size}; unpack it first`)
+    return openArchive(path, heldOutFraction)
+  }
   if (found.isFile() && ['.csv', '.tsv', '.txt'].includes(extension)) return openList(path, heldOutFraction)
   if (!found.isDirectory()) throw new DataError(path, 'expected a folder, a zip archive or a CSV list of images')
   const names = await readdir(path)

@@ -2,7 +2,7 @@
 // file.
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -267,6 +267,9 @@ test('folders that are no image sets say what was expected', async () => {
   await refuses(join(root, 'nowhere'), /nowhere: no such file or folder, and no data set of images \(mnist,/)
   await refuses(await put('data.bin', 'x'), /data\.bin: expected a folder, a zip archive or a CSV list of images/)
   await refuses(await put('bad.zip', 'x'), /bad\.zip: expected a zip archive/)
+  const large = await put('large.zip', '')
+  await truncate(large, 2 ** 30 + 1)
+  await refuses(large, /large\.zip: expected an archive of at most 1073741824 bytes, got 1073741825; unpack it first/)
 })
 
 test('a held-out class that training lacks is an error; unused parts are left alone', () => {
