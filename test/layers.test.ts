@@ -28,7 +28,7 @@ const layers = [
 ]
 
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
-const sources = files.filter((file) => !file.endsWith('.test.ts') && !file.endsWith('.fuzz.ts'))
+const sources = files.filter((file) => !/\.(test|fuzz|check)\.ts$/.test(file))
 
 /** The specifiers that a file imports, static and dynamic, types included. */
 function importsOf(file: string): string[] {

@@ -1,7 +1,7 @@
 // Every differentiable operation against central differences, in float64 on the reference backend.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { backend, check, leaf, values } from './centralDifferences.js'
+import { backend, check, leaf, values } from './gradients.check.js'
 import * as T from './index.js'
 
 const shape = [2, 3, 4]

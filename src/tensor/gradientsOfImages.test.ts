@@ -1,5 +1,5 @@
 // The differentiable operations on images and their losses against central differences: see gradients.test.ts.
-import { check, leaf } from './centralDifferences.js'
+import { check, leaf } from './gradients.check.js'
 import * as T from './index.js'
 
 check('convolution', {
