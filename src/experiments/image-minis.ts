@@ -1,11 +1,13 @@
 // Small networks that several experiments compare, for CIFAR-10 or any size in patches of 4.
 import { PlainMamba, plainMambaDefaults } from '../models/plainmamba.js'
-import { VisionMamba, vimDefaults } from '../models/vim.js'
+import { lbVimDefaults, VisionMamba, vimDefaults } from '../models/vim.js'
 import { ViT } from '../models/vit.js'
+import { VMamba, vMambaDefaults } from '../models/vmamba.js'
 
 const classes = { num_classes: 10 }
 
-export const plainMini = (img_size = 32): PlainMamba =>
+/** With a `window`, by LBMamba's scan. */
+export const plainMini = (img_size = 32, window = 0): PlainMamba =>
   new PlainMamba({
     ...plainMambaDefaults,
     ...classes,
@@ -18,19 +20,30 @@ export const plainMini = (img_size = 32): PlainMamba =>
     num_convs_patch_embed: 1,
     d_state: 4,
     out_indices: [3],
+    window,
   })
 
+const vimSizes = { ...classes, channels: 3, patch_size: 4, stride: 4, depth: 4, d_state: 4 }
+
 export const vimMini = (embed_dim = 56, img_size = 32): VisionMamba =>
-  new VisionMamba({
-    ...vimDefaults,
+  new VisionMamba({ ...vimDefaults, ...vimSizes, img_size, embed_dim })
+
+/** One way in each layer, alternating; locally bidirectional with a `window`. */
+export const lbVimMini = (embed_dim: number, window: number): VisionMamba =>
+  new VisionMamba({ ...lbVimDefaults, ...vimSizes, img_size: 32, embed_dim, window })
+
+/** Three stages on grids of 16, 8 and 4; with a `window`, by LBMamba's scan. */
+export const vmambaMini = (window = 0): VMamba =>
+  new VMamba({
+    ...vMambaDefaults,
     ...classes,
-    img_size,
-    channels: 3,
-    patch_size: 4,
-    stride: 4,
-    embed_dim,
-    depth: 4,
-    d_state: 4,
+    in_chans: 3,
+    patch_size: 2,
+    dims: 32,
+    depths: [1, 2, 1],
+    ssm_ratio: 1,
+    drop_path_rate: 0,
+    window,
   })
 
 /** As many parameters as the others at 8 x 8 tokens. */

@@ -44,6 +44,16 @@ for (const [name, defaults] of [
   })
 }
 
+test('a stem of positions of 2 pixels halves the sides, and windows change what is scanned, not the parameters', async () => {
+  const config = { ...vMambaDefaults, ...small, patch_size: 2, drop_path_rate: 0 }
+  const images = normal([1, 16, 12, 3])
+  const [plain, windowed] = [0, 4].map((window) => new VMamba({ ...config, window }).initialize({ seed: 1 }).eval())
+  assert.deepEqual(plain.features(images)[0].shape, [1, 8, 6, 8])
+  assert.equal(windowed.parameterCount(), plain.parameterCount())
+  const [a, b] = await Promise.all([plain, windowed].map((model) => noGrad(() => model.forward(images)).data()))
+  assert.notDeepEqual(a, b)
+})
+
 test('a backbone gives its maps through norms, and has no head', () => {
   const backbone = new VMambaBackbone({ ...vMambaDefaults, ...small }).initialize()
   const names = [...backbone.namedParameters()].map(([name]) => name)

@@ -25,6 +25,8 @@ export interface VMambaConfig {
   ssm_init: string
   /** What the mixer computes; see `parseForwardType`. */
   forward_type: string
+  /** Steps of a window of the locally bidirectional scan (LBMamba), 'by length' as its kernel chooses, 0 for none. */
+  window: number | 'by length'
   /** Hidden width of the MLP over D; 0 leaves it out. */
   mlp_ratio: number
   patchembed_version: 'v1' | 'v2'
@@ -42,6 +44,7 @@ export const vMambaDefaults = {
   ssm_conv_bias: false,
   ssm_init: 'v0',
   forward_type: 'v05_noz',
+  window: 0 as VMambaConfig['window'],
   mlp_ratio: 4,
   patchembed_version: 'v2',
   patch_size: 4,
@@ -77,13 +80,15 @@ export class VMambaStem extends Module {
       options: { stride: number; padding?: number },
     ) =>
       [this.child(`${at}`, new Conv2d(from, to, kernel, options)), this.child(`${at + 2}`, new LayerNorm(to))] as const
-    const [half, stride] = [width >> 1, patch >> 1]
+    // Where a position is of 2 pixels, which the official code has no stem for, the second keeps the sides.
+    const [half, stride] = [width >> 1, Math.max(2, patch >> 1)]
     const overlapping = { stride, padding: 1 }
+    const last = { stride: patch === 2 ? 1 : stride, padding: 1 }
     // Places in the official Sequential; permutations and GELU lie between.
     this.#convolutions =
       version === 'v1'
         ? [step(0, inChannels, width, patch, { stride: patch })]
-        : [step(0, inChannels, half, stride + 1, overlapping), step(5, half, width, stride + 1, overlapping)]
+        : [step(0, inChannels, half, stride + 1, overlapping), step(5, half, width, stride + 1, last)]
   }
   /** (B, H, W, C) -> (B, h, w, D) */
   forward(images: Tensor): Tensor {
@@ -144,7 +149,7 @@ class Mlp extends Module {
 
 export type VssBlockConfig = Pick<
   VMambaConfig,
-  'ssm_d_state' | 'ssm_ratio' | 'ssm_conv_bias' | 'ssm_init' | 'forward_type' | 'mlp_ratio'
+  'ssm_d_state' | 'ssm_ratio' | 'ssm_conv_bias' | 'ssm_init' | 'forward_type' | 'window' | 'mlp_ratio'
 >
 
 /** x + SS2D(norm(x)), then x + MLP(norm(x)) where there is one. mirrors: VSSBlock */
@@ -156,10 +161,10 @@ export class VssBlock extends Module {
   readonly mlp: Mlp | null
   constructor(width: number, config: VssBlockConfig, dropPath = 0) {
     super()
-    const { ssm_d_state, ssm_ratio, ssm_conv_bias, ssm_init, forward_type, mlp_ratio } = config
+    const { ssm_d_state, ssm_ratio, ssm_conv_bias, ssm_init, forward_type, window, mlp_ratio } = config
     this.norm = this.child('norm', new LayerNorm(width))
     const scan = { d_model: width, d_state: ssm_d_state, ssm_ratio, conv_bias: ssm_conv_bias }
-    this.op = this.child('op', new SS2D({ ...scan, forward_type, initialize: ssm_init }))
+    this.op = this.child('op', new SS2D({ ...scan, forward_type, window, initialize: ssm_init }))
     this.dropPath = this.child('drop_path', new DropPath(dropPath))
     const withMlp = mlp_ratio > 0
     this.norm2 = withMlp ? this.child('norm2', new LayerNorm(width)) : null

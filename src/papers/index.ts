@@ -117,6 +117,7 @@ export const papers: readonly Paper[] = [
     authors: 5,
     date: '2025-06-18',
     load: () => import('./lbmamba/index.js'),
+    experiment: () => import('./lbmamba/experiment.js'),
     imageModels: ['lbvim-ti', 'lbvim-300', 'lbvim-s', 'lbvim-528', 'lbvim-mini'],
   },
   {
