@@ -6,7 +6,7 @@ import type { ImageClassifier } from '../../models/image-classifier.js'
 export const window = 8
 
 /**
- * No width takes the time of Vim-mini's training step: 32 takes 0.75 of it, 36 1.16 and 40 1.11 (medians of ratios in one
+ * No width takes the time of Vim-mini's training step: 32 takes 0.75 of it, 36 1.15 and 40 1.1 (medians of ratios in one
  * run, two threads of AVX-512, whose vectors are 16 wide). So LBVim-mini has a width of 40 and trains for 0.9 of the steps.
  */
 const lbWidth = 40

@@ -15,7 +15,7 @@ export const experiment: Experiment = {
   headline: 'classification/vim',
   notes: [
     'CIFAR-10 at 32 x 32 in place of ImageNet: 10,000 training and 2,000 test images (JPEG), 1,500 steps of 64, networks of 26 thousand (Vim-mini) and 52 thousand parameters on 8 x 8 tokens. Windows of 8 steps, where the rule of the official kernel would give 4 at this length.',
-    'Compared at equal time of training on a processor: width 24 for Vim-mini, 40 for LBVim-mini, whose step takes 1.11 times as long and which therefore trains for 1,350 steps. No width has steps of equal time, since vectors are 16 numbers wide.',
+    'Compared at equal time of training on a processor: width 24 for Vim-mini, 40 for LBVim-mini, whose step takes 1.1 times as long and which therefore trains for 1,350 steps. No width has steps of equal time, since vectors are 16 numbers wide.',
     'Bags of MNIST digits stand in for slides of tissue; there the window follows the length.',
     'Detection and segmentation are not part of this experiment.',
   ],
