@@ -200,7 +200,7 @@ void run(const Args& args, const Geometry& g, Pass* passes, i64 count, const Vie
     p.depth = p.K == 0 ? 1 : ceilDiv(p.K, ceilDiv(p.K, KC));
     p.panels = ceilDiv(p.lanes, NR);
     p.weight = packed + p.pass.weights;
-    work[parts].blocks = blocksOf(p.pass, to.dim[0]);
+    work[parts].blocks = blocksOf(p.pass, to.dim[0], args.runtime->threads);
     work[parts].first = blocks;
     blocks += work[parts++].blocks.count();
   }

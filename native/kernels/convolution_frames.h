@@ -86,17 +86,16 @@ inline i64 findRuns(const Pass& pass, const Frame& frame, i64 groups, i64 inner,
   return count;
 }
 
-/// How many rows, or images, of `each` positions a task takes: about POSITIONS, and few of a tile left over.
-inline i64 together(i64 each, i64 most) {
-  i64 best = 1, bestCost = 0;
+/// How many rows, or images, of `each` positions a block takes, where there are `outer` times `most` of them: at most
+/// about POSITIONS, few of a tile left over, as much for one thread as for another.
+inline i64 together(i64 each, i64 most, i64 outer, i64 threads) {
+  i64 best = 1, least = 0;
   for (i64 n = 1; n <= most && (n == 1 || n * each <= POSITIONS + POSITIONS / 2); n++) {
-    const i64 used = n * each * 1000 / roundUp(n * each, MR);
-    // Small blocks copy more than they compute with.
-    const i64 cost = used - (n * each < POSITIONS / 2 ? 60 * (POSITIONS / 2 - n * each) / (POSITIONS / 2) : 0);
-    if (n == 1 || cost >= bestCost) {
-      best = n;
-      bestCost = cost;
-    }
+    // Tiles that the busiest thread computes; small blocks copy more than they compute with.
+    const i64 time = ceilDiv(outer * ceilDiv(most, n), threads) * (roundUp(n * each, MR) * 32 + each);
+    if (n > 1 && time > least) continue;
+    best = n;
+    least = time;
   }
   return best;
 }
@@ -122,12 +121,13 @@ struct Blocks {
   }
 };
 
-inline Blocks blocksOf(const Pass& pass, i64 batch) {
-  const i64 height = pass.line[1].count, width = pass.line[2].count;
-  Blocks blocks = {batch, pass.line[0].count, height, width, 1, 1, width};
+/// `threads` that share the blocks; 1 where sums depend on how they are cut.
+inline Blocks blocksOf(const Pass& pass, i64 batch, i64 threads) {
+  const i64 steps = pass.line[0].count, height = pass.line[1].count, width = pass.line[2].count;
+  Blocks blocks = {batch, steps, height, width, 1, 1, width};
   if (width > POSITIONS + POSITIONS / 2) blocks.columns = POSITIONS;
-  else blocks.rows = together(width, height);
-  if (blocks.rows == height && blocks.columns == width) blocks.images = together(width * height, batch);
+  else blocks.rows = together(width, height, batch * steps, threads);
+  if (blocks.rows == height && blocks.columns == width) blocks.images = together(width * height, batch, steps, threads);
   return blocks;
 }
 

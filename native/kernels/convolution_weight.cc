@@ -81,7 +81,7 @@ void writeWeight(const Args& args, const Geometry& g, const View& to, const floa
 void gradWeightDense(const Args& args, const Geometry& g, const View& input, const View& gradOut, const View& gradWeight) {
   Pass pass;
   for (int a = 0; a < 3; a++) pass.line[a] = forwardLine(g.axis[a], gradOut.dim[1 + a]);
-  const Blocks blocks = blocksOf(pass, gradOut.dim[0]);
+  const Blocks blocks = blocksOf(pass, gradOut.dim[0], 1);
   const i64 panels = ceilDiv(g.out, NR), all = g.groups * panels, K = g.taps * g.in, slice = all * K * NR;
   // Slices as far as their sums are no larger than what they sum over; beyond that the panels are shared out.
   const i64 slices = most<i64>(1, least(least(SLICES, blocks.count()), (input.count() + gradOut.count()) / most<i64>(1, slice)));

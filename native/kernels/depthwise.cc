@@ -8,7 +8,7 @@ namespace MK_ISA {
 
 namespace {
 
-/// Rows of the result a task.
+/// Rows of the result a task, at most.
 constexpr i64 ROWS = 8;
 /// From this size on a result is stored past the caches, which would not keep it.
 constexpr i64 LARGE_BYTES = 1 << 24;
@@ -178,15 +178,21 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
   if (pass.empty()) return;
   const i64 channels = to.dim[4];
   const Line* const l = pass.line;
-  const i64 rowBlocks = ceilDiv(l[1].count, ROWS);
+  const i64 height = l[1].count, outer = to.dim[0] * l[0].count, threads = args.runtime->threads;
+  // As many rows for one thread as for another.
+  const auto rowsOfBusiest = [&](i64 n) { return ceilDiv(outer * ceilDiv(height, n), threads) * n; };
+  i64 rowsEach = ROWS;
+  for (i64 n = ROWS - 1; n > 0; n--)
+    if (rowsOfBusiest(n) < rowsOfBusiest(rowsEach)) rowsEach = n;
+  const i64 rowBlocks = ceilDiv(height, rowsEach);
   bool past = STREAMS && to.count() * (i64)sizeof(float) >= LARGE_BYTES && channels % W == 0 && (u64)y.data % sizeof(vf) == 0;
   for (const i64 stride : y.stride) past = past && stride % W == 0;
-  args.parallel(to.dim[0] * l[0].count * rowBlocks, [&](i64 task, i32 thread) {
-    const i64 b = task / rowBlocks / l[0].count, t = task / rowBlocks % l[0].count, first = task % rowBlocks * ROWS;
+  args.parallel(outer * rowBlocks, [&](i64 task, i32 thread) {
+    const i64 b = task / rowBlocks / l[0].count, t = task / rowBlocks % l[0].count, first = task % rowBlocks * rowsEach;
     Row* const rows = args.scratch<Row>(thread, 0, l[0].taps * l[1].taps);
     float* const zeros = args.scratch<float>(thread, 1, W);
     store(zeros, vf{});
-    for (i64 h = first; h < least(l[1].count, first + ROWS); h++) {
+    for (i64 h = first; h < least(height, first + rowsEach); h++) {
       Columns s;
       s.rowCount = 0;
       for (i64 i = 0; i < l[0].taps; i++)
