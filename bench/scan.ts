@@ -57,6 +57,32 @@ function ours(bench: Bench, { L, D, N }: Shape, calls: number): Contender[] {
   ]
 }
 
+/** The scan of an image's tokens: one way, both ways, and one way with windows of 8. */
+function imageScans(bench: Bench, { L, D, N }: Shape, batch: number, calls: number): Contender[] {
+  const sequence = (low: number, high: number) => bench.uniform([batch, L, D], low, high)
+  const inputs = {
+    u: sequence(-1, 1),
+    delta: sequence(-3, 1),
+    A: bench.uniform([D, N], -4, -0.05),
+    B: bench.uniform([batch, L, 1, N]),
+    C: bench.uniform([batch, L, 1, N]),
+    D: bench.uniform([D]),
+    z: sequence(-2, 2),
+    deltaBias: bench.uniform([D], -1, 0),
+  }
+  const out = bench.empty([batch, L, D])
+  const scan = (reverse: number, window: number) =>
+    launch(bench.backend, 'selectiveScan', { ...inputs, out }, { softplus: 1, reverse, chunk, window, byStep: 0 })
+  return [
+    bench.contender('one way', calls, () => scan(0, 0)),
+    bench.contender('both ways', calls, () => {
+      scan(0, 0)
+      scan(1, 0)
+    }),
+    bench.contender('windows of 8', calls, () => scan(0, 8)),
+  ]
+}
+
 /** The recurrence as one would write it down, one thread. */
 function plainLoop(shape: Shape): Contender {
   const { L, D, N } = shape
@@ -120,6 +146,8 @@ export async function benchScan({ one, all }: Devices, quick: boolean): Promise<
   const shape: Shape = quick ? { L: 128, D: 64, N: 16 } : { L: 4096, D: 1536, N: 16 }
   // Slower contenders run fewer steps; speeds are compared.
   const short: Shape = { ...shape, L: quick ? 32 : 256 }
+  const tokens: Shape = quick ? { L: 20, D: 32, N: 4 } : { L: 196, D: 384, N: 16 }
+  const batch = quick ? 2 : 8
   const { threads } = all.backend
   const peakWork = quick ? 1e7 : 1e9
   const limitWork = quick ? 1e6 : 5e7
@@ -129,6 +157,7 @@ export async function benchScan({ one, all }: Devices, quick: boolean): Promise<
       one.limit('peak', 'benchGemmPeak', peakWork),
       all.limit('limit', 'benchScanLimit', limitWork),
       ...ours(all, shape, quick ? 4 : 1),
+      ...imageScans(all, tokens, batch, 4),
       plainLoop(short),
       ...(['forward', 'backward'] as const).flatMap((direction) =>
         started ? [{ name: `PyTorch ${direction}`, run: () => started.peer.ask({ direction, ...short }) }] : [],
@@ -153,6 +182,18 @@ export async function benchScan({ one, all }: Devices, quick: boolean): Promise<
         value: ratio(taken, 'backward', 'forward'),
         unit: 'times',
         goal: 'at most 3.5',
+      },
+      {
+        name: 'locally bidirectional, time of one way',
+        value: ratio(taken, 'windows of 8', 'one way'),
+        unit: 'times',
+        goal: 'at most 1.5',
+      },
+      {
+        name: 'locally bidirectional, time of both ways',
+        value: ratio(taken, 'windows of 8', 'both ways'),
+        unit: 'times',
+        goal: 'at most 0.8',
       },
       { name: 'forward, speed of a TypeScript loop', value: faster('forward', long, 'TypeScript', few), unit: 'times' },
       ...(started
@@ -180,6 +221,9 @@ export async function benchScan({ one, all }: Devices, quick: boolean): Promise<
       ['limit', limitWork * threads],
       ['forward', long],
       ['backward', long],
+      ['one way', batch * updates(tokens)],
+      ['both ways', 2 * batch * updates(tokens)],
+      ['windows of 8', batch * updates(tokens)],
     ])
     const measurements: Measurement[] = [...taken.keys()]
       .filter((name) => name !== 'peak')
