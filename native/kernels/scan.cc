@@ -196,9 +196,13 @@ inline void advanceSome(const BlockData& k, i64 n, i64 begin, i64 end, Asked ask
 template <bool SHARED, bool LIMITED>
 void advanceAll(const BlockData& k, RowsAhead& ahead, i64 begin, i64 end) {
   i64 n = 0;
+  // Of fewer states than a group the first pass asks.
+  Asked first = k.states < GROUP ? ahead.during(end - begin) : Asked{};
   for (; n + GROUP <= k.states; n += GROUP) advanceSome<GROUP, SHARED, LIMITED>(k, n, begin, end, ahead.during(end - begin));
-  for (; n + 2 <= k.states; n += 2) advanceSome<2, SHARED, LIMITED>(k, n, begin, end);
-  for (; n < k.states; n++) advanceSome<1, SHARED, LIMITED>(k, n, begin, end);
+  if constexpr (GROUP > 4)
+    for (; n + 4 <= k.states; n += 4, first = {}) advanceSome<4, SHARED, LIMITED>(k, n, begin, end, first);
+  for (; n + 2 <= k.states; n += 2, first = {}) advanceSome<2, SHARED, LIMITED>(k, n, begin, end, first);
+  for (; n < k.states; n++, first = {}) advanceSome<1, SHARED, LIMITED>(k, n, begin, end, first);
 }
 
 void advanceBlock(const BlockData& k, RowsAhead& ahead, bool shared, bool limited, i64 begin, i64 end) {
@@ -261,6 +265,8 @@ struct Series {
   alignas(64) float decays[BLOCK * GROUP * W];
   /// Largest |dt| of each vector.
   vf steepest[LINE_VECTORS];
+  /// Of each step: where u, z and the output lie, and where delta lies.
+  i64 position[BLOCK], row[BLOCK];
 };
 
 /// A cache line of channels of each row of a (B, L, D) operand, of which `count` are there. `WHOLE` lines are float32.
@@ -285,9 +291,11 @@ class Line {
 
 /// Step sizes, inputs and what D gives of the outputs, for `count` channels from d on.
 template <bool SOFTPLUS, bool WHOLE>
-void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 step, i64 steps, Series& s) {
+void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 steps, Series& s) {
   const Line<WHOLE> deltas(o.delta, b, d, count), us(o.u, b, d, count);
   constexpr int VECTORS = WHOLE ? LINE_VECTORS : 1;
+  // Chains that hide each other's latency, as registers allow.
+  constexpr int STEPS = W == 16 ? 4 : 2;
   for (i64 first = 0; first * W < count; first += VECTORS) {
     vf bias[VECTORS], skip[VECTORS], steepest[VECTORS];
     for (int v = 0; v < VECTORS; v++) {
@@ -296,16 +304,17 @@ void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 step, i64 step
       skip[v] = o.D ? loadAny(o.D, d + lane, count - lane) : vf{};
       steepest[v] = vf{};
     }
-    // Two steps at once; the last of an odd number is computed twice.
-    for (i64 t = 0; t < steps; t += 2) {
-      const i64 at[2] = {t, least(t + 1, steps - 1)};
-      vf dt[2 * VECTORS], small[2 * VECTORS];
-      for (int i = 0; i < 2; i++)
-        for (int v = 0; v < VECTORS; v++) dt[i * VECTORS + v] = deltas.read(o.row(step + at[i]), (first + v) * W) + bias[v];
+    // Several steps at once; at the end the last is computed more than once.
+    for (i64 t = 0; t < steps; t += STEPS) {
+      i64 at[STEPS];
+      for (int i = 0; i < STEPS; i++) at[i] = least(t + i, steps - 1);
+      vf dt[STEPS * VECTORS], small[STEPS * VECTORS];
+      for (int i = 0; i < STEPS; i++)
+        for (int v = 0; v < VECTORS; v++) dt[i * VECTORS + v] = deltas.read(s.row[at[i]], (first + v) * W) + bias[v];
       if (SOFTPLUS) softplusEach(dt, small);
-      for (int i = 0; i < 2; i++)
+      for (int i = 0; i < STEPS; i++)
         for (int v = 0; v < VECTORS; v++) {
-          const vf x = dt[i * VECTORS + v], u = us.read(o.position(step + at[i]), (first + v) * W), magnitude = vabs(x);
+          const vf x = dt[i * VECTORS + v], u = us.read(s.position[at[i]], (first + v) * W), magnitude = vabs(x);
           steepest[v] = choose(magnitude > steepest[v], magnitude, steepest[v]);
           float* const to = s.dt + ((first + v) * BLOCK + at[i]) * W;
           store(to, x);
@@ -318,17 +327,23 @@ void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 step, i64 step
 }
 
 /// Outputs through the gate.
-template <bool GATED, bool WHOLE>
-void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count, i64 step, i64 steps, const Series& s) {
+template <bool GATED, bool WHOLE, bool ADDS>
+void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count, i64 steps, const Series& s) {
   const Line<WHOLE> outs(to.out, b, d, count), zs(GATED ? o.z : to.out, b, d, count);
   for (i64 t = 0; t < steps; t++) {
-    const i64 p = o.position(step + t);
+    const i64 p = s.position[t];
     for (i64 v = 0; WHOLE ? v < LINE_VECTORS : v * W < count; v++) {
       vf y = load(s.dt + Y + (v * BLOCK + t) * W);
       if (GATED) y = y * gate(zs.read(p, v * W));
-      outs.write(p, v * W, to.adds ? outs.read(p, v * W) + y : y);
+      outs.write(p, v * W, ADDS ? outs.read(p, v * W) + y : y);
     }
   }
+}
+
+template <bool WHOLE>
+void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count, i64 steps, const Series& s) {
+  if (to.adds) (o.z ? writeLine<true, WHOLE, true> : writeLine<false, WHOLE, true>)(o, to, b, d, count, steps, s);
+  else (o.z ? writeLine<true, WHOLE, false> : writeLine<false, WHOLE, false>)(o, to, b, d, count, steps, s);
 }
 
 /// All steps of channels [first, last) of sequence b in direction k.
@@ -353,6 +368,10 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
   for (i64 step = 0; step < o.length;) {
     i64 steps = least(most_, o.length - step);
     if (to.chunkStates) steps = least(steps, chunk - step % chunk);
+    for (i64 t = 0; t < steps; t++) {
+      series.position[t] = o.position(step + t);
+      series.row[t] = o.byStep ? o.placeOf(step + t) : series.position[t];
+    }
     const float *B = rowsB, *C = rowsC;
     if (inPlace) {
       B = (const float*)o.B.data + mapB.row(b, o.row(step), mapB.group(first, o.channels));
@@ -371,8 +390,8 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
         kept = (float*)s.data + b * s.stride[0] + step / chunk * s.stride[1] + channel;
         for (i64 n = 0; n < N; n++) __builtin_prefetch(kept + n * s.stride[2]);
       }
-      if (whole) (o.softplus ? readLine<true, true> : readLine<false, true>)(o, b, channel, LINE, step, steps, series);
-      else (o.softplus ? readLine<true, false> : readLine<false, false>)(o, b, channel, count, step, steps, series);
+      if (whole) (o.softplus ? readLine<true, true> : readLine<false, true>)(o, b, channel, LINE, steps, series);
+      else (o.softplus ? readLine<true, false> : readLine<false, false>)(o, b, channel, count, steps, series);
       for (i64 i = 0; i < vectors; i++) {
         const i64 v = line + i, d = first + v * W, lanes = c.lanes(v);
         if (!shared) {
@@ -404,8 +423,8 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
           t = end;
         }
       }
-      if (whole) (o.z ? writeLine<true, true> : writeLine<false, true>)(o, to, b, channel, LINE, step, steps, series);
-      else (o.z ? writeLine<true, false> : writeLine<false, false>)(o, to, b, channel, count, step, steps, series);
+      if (whole) writeLine<true>(o, to, b, channel, LINE, steps, series);
+      else writeLine<false>(o, to, b, channel, count, steps, series);
     }
     step += steps;
   }

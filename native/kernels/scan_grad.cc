@@ -97,13 +97,13 @@ struct Memory {
   i64 blocks;
 };
 
-/// Adds the vectors of one state over the steps, GROUP vectors apart, to what their lanes belong to, and clears them.
+/// Adds the vectors of one state over the steps, `apart` vectors apart, to what their lanes belong to, and clears them.
 void spread(const Map& m, const ScanOperands& o, i64 d, i64 lanes, i64 firstGroup, i64 chunk, i64 steps, i64 n, float* acc,
-            float* part, float* fixed) {
+            i64 apart, float* part, float* fixed) {
   vf total = {};
   for (i64 t = 0; t < steps; t++) {
-    const vf x = load(acc + t * GROUP * W);
-    store(acc + t * GROUP * W, vf{});
+    const vf x = load(acc + t * apart * W);
+    store(acc + t * apart * W, vf{});
     total = total + x;
     if (!m.fixed)
       for (i64 l = 0; l < lanes; l++)
@@ -113,11 +113,12 @@ void spread(const Map& m, const ScanOperands& o, i64 d, i64 lanes, i64 firstGrou
     for (i64 l = 0; l < lanes; l++) fixed[(d + l) * o.states + n] += total[l];
 }
 
-/// Sums over the lanes, (steps, GROUP) of them, to `count` of N columns.
+/// Sums over the lanes, (steps, count) of them, to `count` of N columns.
 void joinLanes(const float* acc, i64 steps, int count, i64 states, float* to, float* sums) {
-  sumEach(acc, steps * GROUP, sums);
+  if (count == states) return sumEach(acc, steps * count, to);
+  sumEach(acc, steps * count, sums);
   for (i64 t = 0; t < steps; t++)
-    for (int j = 0; j < count; j++) to[t * states + j] = sums[t * GROUP + j];
+    for (int j = 0; j < count; j++) to[t * states + j] = sums[t * count + j];
 }
 
 void zero(float* p, i64 count) {
@@ -129,6 +130,8 @@ struct Piece {
   i64 b, first, count, vectors, step0, steps;
   /// Floats from one series of a vector to the next.
   i64 space;
+  /// Of each step: where u, z and the output lie, and where delta lies.
+  i64 *position, *rowOf;
   float *series, *rows, *bias, *skip, *dD, *dBias, *steepest;
   i64 lanes(i64 v) const { return least<i64>(W, count - v * W); }
   float* of(i64 v, int which) const { return series + (v * SERIES + which) * space; }
@@ -142,15 +145,15 @@ void readPiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
   const Piece k = piece;
   for (i64 v = 0; v < k.vectors; v++) store(k.steepest + v * W, vf{});
   for (i64 t = 0; t < k.steps; t++) {
-    const i64 p = o.position(k.step0 + t);
+    const i64 p = k.position[t];
     if (t + AHEAD < k.steps) {
-      const i64 later = o.position(k.step0 + t + AHEAD);
-      prefetchRow(o.delta, k.b, o.row(k.step0 + t + AHEAD), k.first, k.first + k.count);
+      const i64 later = k.position[t + AHEAD];
+      prefetchRow(o.delta, k.b, k.rowOf[t + AHEAD], k.first, k.first + k.count);
       prefetchRow(o.u, k.b, later, k.first, k.first + k.count);
       prefetchRow(to.out, k.b, later, k.first, k.first + k.count);
       if (o.z) prefetchRow(o.z, k.b, later, k.first, k.first + k.count);
     }
-    const float* delta = readRow(o.delta, k.b, o.row(k.step0 + t), k.first, k.count, k.row(0));
+    const float* delta = readRow(o.delta, k.b, k.rowOf[t], k.first, k.count, k.row(0));
     const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(1));
     const float* grads = readRow(to.out, k.b, p, k.first, k.count, k.row(2));
     const float* zs = o.z ? readRow(o.z, k.b, p, k.first, k.count, k.row(3)) : nullptr;
@@ -205,10 +208,10 @@ class RowOut {
 void writePiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
   const Piece k = piece;
   for (i64 t = 0; t < k.steps; t++) {
-    const i64 p = o.position(k.step0 + t);
+    const i64 p = k.position[t];
     const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(0));
     RowOut gradU(to.u, k.b, p, k.first, k.count, k.row(1), to.addsU);
-    RowOut gradDelta(to.delta, k.b, o.row(k.step0 + t), k.first, k.count, k.row(2), to.addsDelta);
+    RowOut gradDelta(to.delta, k.b, k.rowOf[t], k.first, k.count, k.row(2), to.addsDelta);
     for (i64 v = 0; v < k.vectors; v++) {
       const float* at = k.of(v, 0) + t * W;
       const vf u = load(us + v * W);
@@ -238,7 +241,7 @@ void readGradStates(const View& s, const ScanOperands& o, const Piece& k, float*
   for (i64 v = 0; v < k.vectors; v++)
     for (i64 t = 0; t < k.steps; t++)
       for (i64 n = 0; n < o.states; n++) {
-        const float* from = (const float*)s.data + k.b * s.stride[0] + o.position(k.step0 + t) * s.stride[1] + n * s.stride[3];
+        const float* from = (const float*)s.data + k.b * s.stride[0] + k.position[t] * s.stride[1] + n * s.stride[3];
         vf x = {};
         for (i64 l = 0; l < k.lanes(v); l++) x[l] = from[(k.first + v * W + l) * s.stride[2]];
         store(gradStates + ((v * chunk + t) * o.states + n) * W, x);
@@ -300,12 +303,18 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   float *sums = accC + T * GROUP * W, *q = sums + T * GROUP;
 
   // Runs of steps between new sequences.
-  i64* runs = args.scratch<i64>(thread, 5, T + 2);
+  i64* runs = args.scratch<i64>(thread, 5, 3 * T + 2);
+  k.position = runs + T + 2;
+  k.rowOf = k.position + T;
+  for (i64 t = 0; t < steps; t++) {
+    k.position[t] = o.position(k.step0 + t);
+    k.rowOf[t] = o.byStep ? o.placeOf(k.step0 + t) : k.position[t];
+  }
   i64 runCount = 0;
   runs[0] = 0;
   if (o.resets)
     for (i64 t = 0; t < steps; t++)
-      if (o.startsAt(b, o.position(k.step0 + t))) runs[++runCount] = t;
+      if (o.startsAt(b, k.position[t])) runs[++runCount] = t;
   runs[++runCount] = steps;
 
   bool limited[VECTORS];
@@ -343,14 +352,17 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
     if (shared) groupOf<true>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
     else groupOf<false>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
   };
-  const auto countAt = [&](i64 n) { return n + GROUP <= N ? GROUP : n + 2 <= N ? 2 : 1; };
-  zero(accB, 2 * T * GROUP * W);
+  const auto countAt = [&](i64 n) { return n + GROUP <= N ? GROUP : GROUP > 4 && n + 4 <= N ? 4 : n + 2 <= N ? 2 : 1; };
+  const i64 most_ = steps * countAt(0) * W;
+  zero(accB, most_);
+  zero(accC, most_);
   if (shared) {
     for (i64 n = 0; n < N; n += countAt(n)) {
       for (i64 v = 0; v < k.vectors; v++) statesOf(v, n, countAt(n));
       joinLanes(accB, steps, countAt(n), N, partB + n, sums);
       joinLanes(accC, steps, countAt(n), N, partC + n, sums);
-      zero(accB, 2 * T * GROUP * W);
+      zero(accB, most_);
+      zero(accC, most_);
     }
   } else {
     zero(partB, plan.groupsB * T * N);
@@ -362,8 +374,8 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
       for (i64 n = 0; n < N; n += countAt(n)) {
         statesOf(v, n, countAt(n));
         for (int j = 0; j < countAt(n); j++) {
-          spread(mapB, o, d, lanes, firstGroupB, T, steps, n + j, accB + j * W, partB, fixedB);
-          spread(mapC, o, d, lanes, firstGroupC, T, steps, n + j, accC + j * W, partC, fixedC);
+          spread(mapB, o, d, lanes, firstGroupB, T, steps, n + j, accB + j * W, countAt(n), partB, fixedB);
+          spread(mapC, o, d, lanes, firstGroupC, T, steps, n + j, accC + j * W, countAt(n), partC, fixedC);
         }
       }
     }
@@ -383,6 +395,16 @@ void joinParts(const Args& args, const ScanOperands& o, i64 k, i64 directions, c
   args.ranges(o.batch * steps, 16, [&](i64 begin, i64 end, i32) {
     for (i64 i = begin; i < end; i++) {
       const i64 b = i / steps, t = i % steps, p = o.row(step0 + t), own = b * directions + k;
+      if (map.groups == 1) {
+        float* to = (float*)grad.data + b * grad.stride[0] + p * grad.stride[1];
+        const float* from = part + (own * plan.tasks * T + t) * N;
+        for (i64 n = 0; n < N; n++) {
+          float total = adds ? to[n] : 0;
+          for (i64 task = 0; task < plan.tasks; task++) total += from[task * T * N + n];
+          to[n] = total;
+        }
+        continue;
+      }
       for (i64 g = 0; !adds && g < map.groups; g++) {
         float* to = (float*)grad.data + b * grad.stride[0] + p * grad.stride[1] + g * grad.stride[2];
         for (i64 n = 0; n < N; n++) to[n] = 0;

@@ -54,8 +54,8 @@ void forward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start) {
       const vf e = decay<LIMITED>(dt * a[j]);
       h[j] = fma(e, h[j], du * (SHARED ? splat(B[j]) : load(B + j * W)));
       if (OUTPUT) y = fma(h[j], SHARED ? splat(C[j]) : load(C + j * W), y);
-      store(k.e + (t * GROUP + j) * W, e);
-      store(k.h + (t * GROUP + j) * W, h[j]);
+      store(k.e + (t * COUNT + j) * W, e);
+      store(k.h + (t * COUNT + j) * W, h[j]);
     }
     if (OUTPUT) store(k.y + t * W, y);
   }
@@ -71,7 +71,7 @@ inline void stepBack(const Lanes& k, i64 n, i64 t, const float* before, vf (&g)[
   vf throughInput = load(k.throughInput + t * W), throughDecay = load(k.throughDecay + t * W);
 #pragma GCC unroll 8
   for (int j = 0; j < COUNT; j++) {
-    const i64 local = (t * GROUP + j) * W;
+    const i64 local = (t * COUNT + j) * W;
     const vf h = load(k.h + local), e = load(k.e + local);
     g[j] = fma(dy, SHARED ? splat(C[j]) : load(C + j * W), g[j]);
     store(k.accC + local, fma(dy, h, load(k.accC + local)));
@@ -99,7 +99,7 @@ void backward(const Lanes& k, i64 n, i64 begin, i64 end, const float* start, con
   for (i64 t = end - 1; t >= begin; t--) {
     if (gradStates)
       for (int j = 0; j < COUNT; j++) g[j] = g[j] + load(gradStates + (t * k.states + n + j) * W);
-    stepBack<COUNT, SHARED>(k, n, t, t > begin ? k.h + (t - 1) * GROUP * W : start, g, dA, a);
+    stepBack<COUNT, SHARED>(k, n, t, t > begin ? k.h + (t - 1) * COUNT * W : start, g, dA, a);
   }
 #pragma GCC unroll 8
   for (int j = 0; j < COUNT; j++) {
@@ -127,25 +127,25 @@ void backwardWindows(const Lanes& k, i64 n, i64 end, const float* start) {
       const vf dy = load(k.dy + t * W);
 #pragma GCC unroll 8
       for (int j = 0; j < COUNT; j++) {
-        store(k.q + ((t - first) * GROUP + j) * W, local[j]);
-        local[j] = load(k.e + (t * GROUP + j) * W) * fma(dy, SHARED ? splat(C[j]) : load(C + j * W), local[j]);
+        store(k.q + ((t - first) * COUNT + j) * W, local[j]);
+        local[j] = load(k.e + (t * COUNT + j) * W) * fma(dy, SHARED ? splat(C[j]) : load(C + j * W), local[j]);
       }
     }
 #pragma GCC unroll 8
-    for (int j = 0; j < COUNT; j++) store(k.q + ((last - first) * GROUP + j) * W, local[j]);
+    for (int j = 0; j < COUNT; j++) store(k.q + ((last - first) * COUNT + j) * W, local[j]);
     // What the local recurrence brings from the step after.
     vf next[COUNT] = {};
     for (i64 t = last; t >= first; t--) {
       const float* B = k.B + t * k.stepB + n * gap;
       const float* C = k.C + t * k.stepC + n * gap;
-      const float* before = t > 0 ? k.h + (t - 1) * GROUP * W : start;
+      const float* before = t > 0 ? k.h + (t - 1) * COUNT * W : start;
       const vf dt = load(k.dt + t * W), du = load(k.du + t * W), dy = load(k.dy + t * W);
       vf throughInput = load(k.throughInput + t * W), throughDecay = load(k.throughDecay + t * W);
       vf y = OUTPUT ? load(k.y + t * W) : vf{};
 #pragma GCC unroll 8
       for (int j = 0; j < COUNT; j++) {
-        const i64 at = (t * GROUP + j) * W;
-        const vf e = load(k.e + at), through = load(k.q + ((t - first) * GROUP + j) * W);
+        const i64 at = (t * COUNT + j) * W;
+        const vf e = load(k.e + at), through = load(k.q + ((t - first) * COUNT + j) * W);
         const vf Bj = SHARED ? splat(B[j]) : load(B + j * W), Cj = SHARED ? splat(C[j]) : load(C + j * W);
         const vf r = e * next[j];
         if (OUTPUT) y = fma(r, Cj, y);
@@ -176,7 +176,7 @@ void backwardWindows(const Lanes& k, i64 n, i64 end, const float* start) {
 
 template <int COUNT, bool SHARED>
 void group(const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount, const float* gradStates) {
-  const float zeros[GROUP * W] = {};
+  const float zeros[COUNT * W] = {};
   for (i64 r = 0; r < runCount; r++) {
     const float* start = r == 0 ? k.start + n * W : zeros;
     const i64 begin = runs[r], end = runs[r + 1];
@@ -207,6 +207,8 @@ template <bool SHARED>
 void groupOf(int count, const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount,
              const float* gradStates) {
   if (count == GROUP) return group<GROUP, SHARED>(k, n, limited, output, runs, runCount, gradStates);
+  if constexpr (GROUP > 4)
+    if (count == 4) return group<4, SHARED>(k, n, limited, output, runs, runCount, gradStates);
   if (count == 2) return group<2, SHARED>(k, n, limited, output, runs, runCount, gradStates);
   group<1, SHARED>(k, n, limited, output, runs, runCount, gradStates);
 }
