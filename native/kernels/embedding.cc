@@ -25,7 +25,8 @@ void gather(const Args& args) {
   forRows(args, ids.dim[0], n, [&](i64 r, i32) {
     const i64 id = idAt(ids, r);
     const bool inside = id >= 0 && id < size;
-    float buffer[BLOCK] = {};
+    float buffer[BLOCK];
+    for (i64 i = 0; !inside && i < least(BLOCK, n); i++) buffer[i] = 0;
     for (i64 i = 0; i < n; i += BLOCK) {
       const i64 count = least(BLOCK, n - i);
       const char* const from = rowOf(table, id) + i * table.stride[1] * elementBytes(table.dtype);

@@ -218,12 +218,12 @@ void advanceBlock(const BlockData& k, RowsAhead& ahead, bool shared, bool limite
 /// Where results go, and the state from which the scan starts.
 struct Outputs {
   View out, finalState, states, chunkStates, initialState;
-  /// The output is added to what is there.
-  bool adds;
+  /// The output is added to what is there; and the gate, where there is one, is applied to the sum.
+  bool adds, gatesSum;
 
   Outputs along(i64 k, i64 own) const {
     return {channelsOf(out, 2, k, own), narrowed(finalState, 1, k * own, own), narrowed(states, 2, k * own, own),
-            narrowed(chunkStates, 3, k * own, own), narrowed(initialState, 1, k * own, own), adds};
+            narrowed(chunkStates, 3, k * own, own), narrowed(initialState, 1, k * own, own), adds, gatesSum};
   }
 };
 
@@ -327,23 +327,27 @@ void readLine(const ScanOperands& o, i64 b, i64 d, i64 count, i64 steps, Series&
 }
 
 /// Outputs through the gate.
-template <bool GATED, bool WHOLE, bool ADDS>
+enum Gate { UNGATED, GATED, SUM_GATED };
+template <Gate GATE, bool WHOLE, bool ADDS>
 void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count, i64 steps, const Series& s) {
-  const Line<WHOLE> outs(to.out, b, d, count), zs(GATED ? o.z : to.out, b, d, count);
+  const Line<WHOLE> outs(to.out, b, d, count), zs(GATE != UNGATED ? o.z : to.out, b, d, count);
   for (i64 t = 0; t < steps; t++) {
     const i64 p = s.position[t];
     for (i64 v = 0; WHOLE ? v < LINE_VECTORS : v * W < count; v++) {
       vf y = load(s.dt + Y + (v * BLOCK + t) * W);
-      if (GATED) y = y * gate(zs.read(p, v * W));
-      outs.write(p, v * W, ADDS ? outs.read(p, v * W) + y : y);
+      if (GATE == GATED) y = y * gate(zs.read(p, v * W));
+      if (ADDS) y = outs.read(p, v * W) + y;
+      if (GATE == SUM_GATED) y = y * gate(zs.read(p, v * W));
+      outs.write(p, v * W, y);
     }
   }
 }
 
 template <bool WHOLE>
 void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count, i64 steps, const Series& s) {
-  if (to.adds) (o.z ? writeLine<true, WHOLE, true> : writeLine<false, WHOLE, true>)(o, to, b, d, count, steps, s);
-  else (o.z ? writeLine<true, WHOLE, false> : writeLine<false, WHOLE, false>)(o, to, b, d, count, steps, s);
+  if (to.gatesSum) writeLine<SUM_GATED, WHOLE, true>(o, to, b, d, count, steps, s);
+  else if (to.adds) (o.z ? writeLine<GATED, WHOLE, true> : writeLine<UNGATED, WHOLE, true>)(o, to, b, d, count, steps, s);
+  else (o.z ? writeLine<GATED, WHOLE, false> : writeLine<UNGATED, WHOLE, false>)(o, to, b, d, count, steps, s);
 }
 
 /// All steps of channels [first, last) of sequence b in direction k.
@@ -485,11 +489,13 @@ void selectiveScan(const Args& args) {
   if (!o.pathsInRange(args)) return;
   const bool merged = args[11].dim[2] != o.channels * o.directions;
   const Summed out(args, 0, args[11], merged);
-  const Outputs to = {*out, args[12], args[13], args[14], args[8], false};
+  const Outputs to = {*out, args[12], args[13], args[14], args[8], false, false};
   const i64 chunk = (i64)args.number[2];
   const bool plain = o.A.dtype == FLOAT32 && o.A.stride[1] == 1 && o.B.dtype == FLOAT32 && o.C.dtype == FLOAT32 &&
                      o.B.stride[o.B.rank - 1] == 1 && o.C.stride[o.C.rank - 1] == 1;
   if (o.positions == 1 && o.directions == 1 && plain && !to.states && !to.chunkStates) return oneStep(args, o, to);
+  // One gate for the sum of all directions is applied with the last, where each of them comes to every position.
+  const bool gatesSum = merged && o.directions > 1 && o.z && o.z.dim[2] == o.channels && o.length == o.positions;
   // A task takes a block of channels through every direction where these add up, else through one.
   const i64 split = merged ? 1 : o.directions;
   const ScanOperands one = o.along(0);
@@ -508,7 +514,10 @@ void selectiveScan(const Args& args) {
         zeroRows(along.out, b, first, last);
         along.adds = merged;
       }
-      scanChannels(args, o.along(k), along, spectra, chunk, b, k, first, last, thread);
+      ScanOperands operands = o.along(k);
+      along.gatesSum = gatesSum && k + 1 == o.directions;
+      if (gatesSum && !along.gatesSum) operands.z = View{};
+      scanChannels(args, operands, along, spectra, chunk, b, k, first, last, thread);
     }
   });
   out.round(args);

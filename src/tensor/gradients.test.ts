@@ -143,6 +143,10 @@ check('causalConv1d with state', {
     return [out, finalState!]
   },
 })
+check('causalConv1d from the end', {
+  inputs: [[2, 5, 3], [3, 1, 4], [3]],
+  run: (x, weight, bias) => T.causalConv1d(x, weight, { bias, reverse: true }).out,
+})
 check('selectiveScan with everything', {
   inputs: [[2, 7, 3], [2, 7, 3], [3, 4], [2, 7, 4], [2, 7, 4], [3], [2, 7, 3], [3], [2, 3, 4]],
   run: (u, delta, A, B, C, D, z, deltaBias, initialState) => {
