@@ -176,7 +176,7 @@ void backwardWindows(const Lanes& k, i64 n, i64 end, const float* start) {
 
 template <int COUNT, bool SHARED>
 void group(const Lanes& k, i64 n, bool limited, bool output, const i64* runs, i64 runCount, const float* gradStates) {
-  const float zeros[COUNT * W] = {};
+  static constexpr float zeros[COUNT * W] = {};
   for (i64 r = 0; r < runCount; r++) {
     const float* start = r == 0 ? k.start + n * W : zeros;
     const i64 begin = runs[r], end = runs[r + 1];
