@@ -2,7 +2,14 @@
 // timed side by side.
 import { smallImageAugmentation } from '../data/images/augmentation.js'
 import { ImageLoader, makeHere } from '../data/images/image-loader.js'
-import { firstOfEachClass, type ImageSplit, splitByHash } from '../data/images/image-set.js'
+import {
+  firstOfEachClass,
+  type ImageSplit,
+  type StoredImages,
+  splitByHash,
+  storedCount,
+} from '../data/images/image-set.js'
+import { PixelCache, pixelCacheMemory } from '../data/images/pixel-cache.js'
 import { imageDataSets, openImageDataSet } from '../data/images/registered.js'
 import { countCost } from '../models/cost.js'
 import type { ImageClassifier } from '../models/image-classifier.js'
@@ -66,6 +73,12 @@ function megaflopsOf(model: ImageClassifier): number {
   return publishedFlops / 1e6
 }
 
+/** Room for the pixels of every image, so that each is decoded once. */
+function cacheFor(images: StoredImages): PixelCache {
+  const { size, channels } = imageShape
+  return new PixelCache(pixelCacheMemory(new Array(storedCount(images)).fill(size * size), channels))
+}
+
 /**
  * Trains a classifier on CIFAR-10: AdamW, weight decay 0.05, 10 % warm-up, cosine to 0, labels smoothed by 0.1, padded crops
  * and flips, the same batches for every method of a seed. `correct` says of each test image whether it was told right.
@@ -98,7 +111,7 @@ export async function trainOnCifar(
     sets,
     preprocessing,
     { batch: sizes.batch, augmentation: smallImageAugmentation, seed },
-    makeHere({ sets: sets.map(({ images }) => ({ images, cache: null })), preprocessing }),
+    makeHere({ sets: sets.map(({ images }) => ({ images, cache: cacheFor(images) })), preprocessing }),
   )
 
   // The training.
