@@ -368,9 +368,9 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
   RowsAhead ahead(o, to.out, b, first, last);
   Series series;
   // Whole windows.
-  const i64 most_ = o.window > 1 ? BLOCK / o.window * o.window : BLOCK;
+  const i64 wholeWindows = o.window > 1 ? BLOCK / o.window * o.window : BLOCK;
   for (i64 step = 0; step < o.length;) {
-    i64 steps = least(most_, o.length - step);
+    i64 steps = least(wholeWindows, o.length - step);
     if (to.chunkStates) steps = least(steps, chunk - step % chunk);
     for (i64 t = 0; t < steps; t++) {
       series.position[t] = o.position(step + t);

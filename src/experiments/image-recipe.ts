@@ -15,7 +15,7 @@ import { countCost } from '../models/cost.js'
 import type { ImageClassifier } from '../models/image-classifier.js'
 import { type Distillation, ImageClassification, measureClassifier, targetLoss } from '../tasks/image-classification.js'
 import { backward, empty, noGrad, normal, RandomStream, randomIntegers, scope, withBackend } from '../tensor/index.js'
-import type { Measured, PlotSpec, Settings, UnitContext } from './experiment.js'
+import type { Measured, Part, PlotSpec, Settings, UnitContext } from './experiment.js'
 
 /** Of a part that trains by this recipe. At sweep scale a tenth of the training images is what settings are chosen by. */
 export const imageSizes = {
@@ -52,12 +52,20 @@ export const accuracyPlot: PlotSpec = {
   marks: [{ y: 0.1, label: 'chance' }],
 }
 
-/** Of a part that times training steps side by side. */
-export const timedSizes = {
-  quick: { batch: 8, rounds: 3 },
-  default: { batch: 64, rounds: 30 },
-  full: { batch: 64, rounds: 30 },
-} as const satisfies Record<string, Settings>
+/** What parts that time training steps side by side have in common. */
+export const trainingSpeed = {
+  name: 'speed',
+  title: 'Time of a training step',
+  version: 1,
+  timed: true,
+  seeds: 1,
+  sizes: {
+    quick: { batch: 8, rounds: 3 },
+    default: { batch: 64, rounds: 30 },
+    full: { batch: 64, rounds: 30 },
+  },
+  plots: [],
+} as const satisfies Partial<Part>
 
 /** Images of every method and seed: the first of each class by name. */
 async function openCifar({ data, sizes }: UnitContext): Promise<ImageSplit> {

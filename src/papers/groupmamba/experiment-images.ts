@@ -7,10 +7,10 @@ import {
   imageGrid,
   imageSizes,
   imageTuneBy,
-  timedSizes,
   timeRatios,
   timesFaster,
   timeTraining,
+  trainingSpeed,
   trainMethod,
   trainOnCifar,
 } from '../../experiments/image-recipe.js'
@@ -130,12 +130,7 @@ async function measureSpeed(context: UnitContext): Promise<Measured> {
 const times = { method: 'group', ...timesFaster } as const
 
 export const speedPart: Part = {
-  name: 'speed',
-  title: 'Time of a training step',
-  version: 1,
-  timed: true,
-  seeds: 1,
-  sizes: timedSizes,
+  ...trainingSpeed,
   methods: {
     group: { label: 'GroupMamba-mini', tuned: {}, grid: [], seconds: 30 },
     ungrouped: { label: 'all channels in four directions', tuned: {}, grid: [], seconds: 30 },
@@ -158,6 +153,5 @@ export const speedPart: Part = {
       ...times,
     },
   ],
-  plots: [],
   measure: measureSpeed,
 }

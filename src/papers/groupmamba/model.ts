@@ -352,7 +352,7 @@ export class GroupMamba extends Module implements ImageClassifier {
       return map
     })
   }
-  /** The normed maps at strides 4, 8, 16 and 32; the last is normed without weights, since its norm is the class token's. */
+  /** The maps at strides 4, 8, 16 and 32, normed but for the last, whose norm is trained on the class token alone. */
   features(images: Tensor): Tensor[] {
     return this.stages(images).map((map, i, all) => (i < all.length - 1 ? this.#norms[i].forward(map) : map))
   }

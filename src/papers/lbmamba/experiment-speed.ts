@@ -1,6 +1,6 @@
 // Part 2: what a training step of each network takes; reported beside the claim. Nothing is trained.
 import type { Criterion, Measured, Part, UnitContext } from '../../experiments/experiment.js'
-import { timedSizes, timeRatios, timeTraining } from '../../experiments/image-recipe.js'
+import { timeRatios, timeTraining, trainingSpeed } from '../../experiments/image-recipe.js'
 import { summarize } from '../../experiments/verdict.js'
 import { backbones, lbSteps, vims, window } from './experiment-models.js'
 
@@ -57,12 +57,7 @@ const beside = (name: string, statement: string, metric: string, expected: numbe
 })
 
 export const speedPart: Part = {
-  name: 'speed',
-  title: 'Time of a training step',
-  version: 1,
-  timed: true,
-  seeds: 1,
-  sizes: timedSizes,
+  ...trainingSpeed,
   methods: {
     lb: { label: 'LBVim-mini', tuned: {}, grid: [], seconds: 30 },
     vim: { label: 'Vim-mini', tuned: {}, grid: [], seconds: 30 },
@@ -74,6 +69,5 @@ export const speedPart: Part = {
     beside('plainmamba', 'time of a step of PlainMamba-mini with windows over that without', 'of PlainMamba', 1.3),
     beside('vmamba', 'time of a step of VMamba-mini with windows over that without', 'of VMamba', 1.3),
   ],
-  plots: [],
   measure,
 }

@@ -7,10 +7,10 @@ import {
   imageGrid,
   imageSizes,
   imageTuneBy,
-  timedSizes,
   timeRatios,
   timesFaster,
   timeTraining,
+  trainingSpeed,
   trainMethod,
 } from '../../experiments/image-recipe.js'
 import { miniOf } from './experiment-models.js'
@@ -73,12 +73,7 @@ async function measureSpeed(context: UnitContext): Promise<Measured> {
 const times = { metric: 'of one', ...timesFaster } as const
 
 export const speedPart: Part = {
-  name: 'speed',
-  title: 'Time of a training step',
-  version: 1,
-  timed: true,
-  seeds: 1,
-  sizes: timedSizes,
+  ...trainingSpeed,
   methods: {
     mambaout: { label: 'MambaOut-mini', tuned: {}, grid: [], seconds: 25 },
     one: { label: 'with scans in one direction', tuned: {}, grid: [], seconds: 25 },
@@ -103,6 +98,5 @@ export const speedPart: Part = {
       metric: 'of four',
     },
   ],
-  plots: [],
   measure: measureSpeed,
 }
