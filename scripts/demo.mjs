@@ -46,10 +46,16 @@ async function demo(backend) {
   for await (const event of train('lm', { ...recipe, data: book, out, backend, evaluateFirst: true })) {
     if (event.type === 'start')
       console.log(
-        `${recipe.model}: ${event.parameters.toLocaleString('en')} parameters; ${event.trainingTokens.toLocaleString('en')} bytes of Moby-Dick to train on`,
+        `${recipe.model}: ${event.parameters.toLocaleString('en')} parameters; ${event.training.toLocaleString('en')} bytes of Moby-Dick to train on`,
       )
     else if (event.type === 'step')
-      bar.update({ step: event.step, steps: recipe.steps, loss: event.loss, tokensPerSecond: event.unitsPerSecond })
+      bar.update({
+        step: event.step,
+        steps: recipe.steps,
+        loss: event.loss,
+        unit: 'tokens',
+        unitsPerSecond: event.unitsPerSecond,
+      })
     else if (event.type === 'evaluation') measured.push(event.measurements['bits per token'])
   }
   bar.end()
