@@ -10,10 +10,13 @@ namespace {
 
 using mambakit::Device;
 
+/// A promise that the executor keeps: of a read-back into `buffer`, or, where that is null, of reads of a file.
 struct Download {
   napi_deferred deferred;
   napi_ref buffer;
   KernelError error;
+  /// The first read that came short, or -1.
+  i64 failed;
 };
 
 /// A device together with what ties it to its environment.
@@ -106,6 +109,11 @@ void settle(napi_env env, napi_value, void* context, void* data) {
   Handle* const handle = (Handle*)context;
   std::unique_ptr<Download> download((Download*)data);
   if (!env) return;
+  if (--handle->pending == 0) napi_unref_threadsafe_function(env, handle->settled);
+  if (!download->buffer) {
+    napi_resolve_deferred(env, download->deferred, number(env, (double)download->failed));
+    return;
+  }
   napi_value result, buffer, error;
   napi_create_object(env, &result);
   napi_get_reference_value(env, download->buffer, &buffer);
@@ -119,7 +127,14 @@ void settle(napi_env env, napi_value, void* context, void* data) {
   napi_set_named_property(env, error, "size", number(env, (double)met.size));
   napi_set_named_property(env, result, "error", error);
   napi_resolve_deferred(env, download->deferred, result);
-  if (--handle->pending == 0) napi_unref_threadsafe_function(env, handle->settled);
+}
+
+/// A promise that `download` will be settled by, which keeps the process alive.
+napi_value promise(Handle* handle, Download* download) {
+  napi_value result;
+  napi_create_promise(handle->env, &download->deferred, &result);
+  if (handle->pending++ == 0) napi_ref_threadsafe_function(handle->env, handle->settled);
+  return result;
 }
 
 void close(Handle* handle) {
@@ -228,20 +243,39 @@ napi_value download(napi_env env, napi_callback_info info) {
   if (!call.valid || !(bytes >= 0)) return call.invalid("download");
   Download* const download = new Download{};
   void* to = nullptr;
-  napi_value buffer, promise;
+  napi_value buffer;
   // The reference keeps the buffer, and thereby its memory, until the promise is settled.
   if (napi_create_arraybuffer(env, (size_t)bytes, &to, &buffer) != napi_ok) {
     delete download;
     return fail(env, "no memory for a host copy of " + std::to_string((u64)bytes) + " bytes");
   }
   napi_create_reference(env, buffer, 1, &download->buffer);
-  napi_create_promise(env, &download->deferred, &promise);
-  if (handle->pending++ == 0) napi_ref_threadsafe_function(env, handle->settled);
+  const napi_value result = promise(handle, download);
   handle->device->download(to, from, (u64)bytes, [handle, download](const KernelError& error) {
     download->error = error;
     napi_call_threadsafe_function(handle->settled, download, napi_tsfn_nonblocking);
   });
-  return promise;
+  return result;
+}
+
+/// readFile(handle, descriptor, Float64Array of [position, address, bytes]s) -> Promise<a read that came short, or -1>
+napi_value readFile(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Handle* const handle = call.handle();
+  const int file = (int)call.number(1);
+  size_t length;
+  const double* const words = (const double*)call.bytes(2, length);
+  if (!call.valid || length % 24 != 0) return call.invalid("readFile");
+  std::vector<mambakit::FileRead> reads;
+  for (const double* at = words; at < words + length / 8; at += 3)
+    reads.push_back({(u64)at[0], (char*)(uintptr_t)at[1], (u64)at[2]});
+  Download* const download = new Download{};
+  const napi_value result = promise(handle, download);
+  handle->device->readFile(file, std::move(reads), [handle, download](i64 failed) {
+    download->failed = failed;
+    napi_call_threadsafe_function(handle->settled, download, napi_tsfn_nonblocking);
+  });
+  return result;
 }
 
 /// profile(handle, 1 or 0): times operations, or no longer
@@ -308,6 +342,7 @@ NAPI_MODULE_INIT() {
       {"allocate", allocate},       {"free", release},
       {"mapFile", mapFile},         {"submit", submit},
       {"upload", upload},           {"download", download},
+      {"readFile", readFile},
       {"profile", profile},         {"profiled", profiled},
       {"kernelNames", kernelNames}, {"instructionSet", instructionSet},
       {"instructionSets", instructionSets},

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +18,8 @@ namespace {
 constexpr u64 LARGE = u64(1) << 17;
 constexpr u64 LARGE_STEP = u64(1) << 16;
 constexpr u64 HUGE_PAGE = u64(1) << 21;
+/// What one thread reads of a file at a time: neighbours are then on their way together.
+constexpr u64 READ_STEP = u64(1) << 21;
 
 u64 roundUp(u64 bytes, u64 step) { return (bytes + step - 1) / step * step; }
 
@@ -166,6 +170,42 @@ void Device::download(void* to, const char* from, u64 count, Done done) {
     const KernelError error = runtime.error;
     runtime.error = {};
     done(error);
+  });
+}
+
+void Device::readFile(int file, std::vector<FileRead> reads, std::function<void(i64)> done) {
+  struct Piece {
+    FileRead read;
+    u64 index;
+  };
+  auto pieces = std::make_shared<std::vector<Piece>>();
+  for (size_t i = 0; i < reads.size(); i++)
+    for (u64 at = 0; at < reads[i].bytes; at += READ_STEP)
+      pieces->push_back({{reads[i].position + at, reads[i].to + at, std::min(READ_STEP, reads[i].bytes - at)}, i});
+  push([this, file, pieces, done] {
+    struct Job {
+      Device& device;
+      const int file;
+      const std::vector<Piece>& pieces;
+      std::atomic<u64> failed{~u64(0)};
+    } job{*this, file, *pieces};
+    const auto body = [](void* context, i64 task, i32) {
+      Job& job = *(Job*)context;
+      auto [read, index] = job.pieces[(size_t)task];
+      while (read.bytes > 0 && !job.device.quit) {
+        const ssize_t got = pread(job.file, read.to, read.bytes, (off_t)read.position);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+          // The first in the list, whichever thread was first.
+          u64 first = job.failed;
+          while (index < first && !job.failed.compare_exchange_weak(first, index)) continue;
+          return;
+        }
+        read = {read.position + (u64)got, read.to + got, read.bytes - (u64)got};
+      }
+    };
+    pool.run((i64)pieces->size(), body, &job);
+    done((i64)job.failed.load());
   });
 }
 

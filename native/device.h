@@ -17,6 +17,13 @@ struct OperationTime {
   double calls = 0;
 };
 
+/// Bytes of a file and where they go.
+struct FileRead {
+  u64 position;
+  char* to;
+  u64 bytes;
+};
+
 class Device {
  public:
   /// Called on the executor thread with the first kernel error since the last read-back.
@@ -38,6 +45,8 @@ class Device {
   void submit(const double* words, i64 count);
   /// Copies host bytes, in queue order; they may change once this returns.
   void upload(char* to, const void* bytes, u64 count);
+  /// Queues reads of an open file, made by all threads; `done` gets the index of a read that came short, or -1.
+  void readFile(int file, std::vector<FileRead> reads, std::function<void(i64)> done);
   /// From here on in the queue, times every operation anew, or no longer.
   void profile(bool on);
   /// Seconds and calls by opcode since then, as far as the queue has come.

@@ -96,7 +96,7 @@ export class CpuBackend implements Backend {
   }
 
   /** Address of a range of bytes, which must lie in the buffer. */
-  #range(buffer: DeviceBuffer, byteOffset: number, byteLength: number): number {
+  protected address(buffer: DeviceBuffer, byteOffset: number, byteLength: number): number {
     const { address, bytes } = this.#live(buffer)
     if (byteOffset < 0 || byteLength < 0 || byteOffset + byteLength > bytes)
       throw new DeviceError(
@@ -195,11 +195,11 @@ export class CpuBackend implements Backend {
   upload(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
     if (this.#recording) throw new DeviceError('a capture records operations only; upload before it begins')
     this.flush()
-    this.cpu.upload(this.#range(buffer, byteOffset, bytes.length), bytes)
+    this.cpu.upload(this.address(buffer, byteOffset, bytes.length), bytes)
   }
 
   async download(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<ArrayBuffer> {
-    const address = this.#range(buffer, byteOffset, byteLength)
+    const address = this.address(buffer, byteOffset, byteLength)
     this.flush()
     const { data, error } = await this.cpu.download(address, byteLength)
     this.#check(error)

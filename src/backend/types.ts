@@ -55,13 +55,19 @@ export interface MemoryUse {
   readonly reserved: number
 }
 
-/** An in-order queue of operations over one device's memory. */
 /** Bytes of a file. */
 export interface FileRange {
   readonly begin: number
   readonly bytes: number
 }
 
+/** Bytes of a file and where they go in a buffer. */
+export interface FileRead extends FileRange {
+  readonly buffer: DeviceBuffer
+  readonly offset: number
+}
+
+/** An in-order queue of operations over one device's memory. */
 export interface Backend {
   readonly device: DeviceName
   /** Instruction set, thread count or adapter, for people to read. */
@@ -76,6 +82,11 @@ export interface Backend {
    * Throws DeviceError where the file cannot be mapped or has become shorter.
    */
   mapRanges?(path: string, ranges: readonly FileRange[]): DeviceBuffer[]
+  /**
+   * Where the device can: fills buffers from an open file, in queue order, without a copy in the host's memory between.
+   * The file must stay open until the promise is kept. Gives the index of a read that came short, or -1.
+   */
+  readFile?(descriptor: number, reads: readonly FileRead[]): Promise<number>
   /** Copies host bytes into a buffer, in queue order. `bytes` is read before the call returns. */
   upload(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void
   /** Copies device bytes to the host once everything enqueued before is done. Throws the first error that a kernel reported. */

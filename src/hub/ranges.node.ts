@@ -16,6 +16,7 @@ export async function openRanges(file: string): Promise<Ranges> {
     return {
       file,
       path: file,
+      descriptor: handle.fd,
       size: status.size,
       async readInto(target, position) {
         let done = 0

@@ -8,6 +8,8 @@ export interface Ranges {
   readonly size: number
   /** Where the bytes are a file that a device may map. */
   readonly path?: string
+  /** Where the bytes are an open file that a device may read by itself. */
+  readonly descriptor?: number
   /** Fills `target` from `position`. Returns the bytes there were: fewer only where the file has been cut since. */
   readInto(target: Uint8Array, position: number): Promise<number>
   close(): Promise<void>

@@ -132,12 +132,15 @@ describe('tensors of a checkpoint', () => {
 
   test('of a file that was cut since are refused by name, on every device', async () => {
     const path = join(folder, 'cut.safetensors')
-    for (const backend of devices) {
+    const ways = devices.flatMap((backend) =>
+      (backend.mapRanges ? [false, true] : [false]).map((map) => ({ backend, map })),
+    )
+    for (const way of ways) {
       await writeFile(path, forge(content, 0))
       const reader = await openCheckpoint(path)
       await truncate(path, 1000)
       await assert.rejects(
-        readTensors(reader, ['small', 'long', 'half'], { backend, map: backend.mapRanges !== undefined }),
+        readTensors(reader, ['small', 'long', 'half'], way),
         /cut\.safetensors: tensor "long": expected data up to byte \d+, but the file now ends at 1000; it was changed/,
       )
       await reader.close()

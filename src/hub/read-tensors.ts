@@ -1,9 +1,9 @@
-// Tensors of a checkpoint onto a device. They are uploaded in pieces of limited size, several being read at a time, and
-// none is in the host's memory whole; or the device shares the system's copy of the file.
+// Tensors of a checkpoint onto a device. A device that can reads them from the file by itself, or shares the system's copy
+// of it; else they are uploaded in pieces of limited size, several being read at a time. None is in the host's memory whole.
 import { type Backend, bytesPerElement, type DeviceBuffer, type FileRange } from '../backend/types.js'
 import { DeviceError } from '../errors.js'
 import { empty, outsideScopes, Storage, Tensor } from '../tensor/index.js'
-import { type CheckpointReader, storedBytes, storedDtypes, type TensorPlace } from './checkpoint.js'
+import { CheckpointError, type CheckpointReader, storedBytes, storedDtypes, type TensorPlace } from './checkpoint.js'
 import { loadedDtype, narrowing, toTensorBytes } from './convert.js'
 import type { Ranges } from './ranges.js'
 
@@ -45,11 +45,11 @@ interface Piece {
 function cutIntoPieces(
   reader: CheckpointReader,
   names: readonly string[],
-  mapped: ReadonlyMap<number, Tensor>,
+  there: ReadonlyMap<number, Tensor>,
 ): Piece[] {
   const pieces: Piece[] = []
   names.forEach((name, tensor) => {
-    if (mapped.has(tensor)) return
+    if (there.has(tensor)) return
     const place = reader.locate(name)
     const total = storedBytes(reader.tensors.get(name)!)
     for (let offset = 0; offset < total; ) {
@@ -81,8 +81,8 @@ export async function readTensors(
   const sources = entries.map(({ dtype }, i) => ({ file: reader.file, name: names[i], dtype }))
   if (map && !backend.mapRanges)
     throw new DeviceError(`map: device ${backend.device} cannot share files; leave it out, or choose native`)
-  const mapped = map ? await mapTensors(reader, names, backend) : new Map<number, Tensor>()
-  const pieces = cutIntoPieces(reader, names, mapped)
+  const tensors = await (map ? mapTensors(reader, names, backend) : readDirectly(reader, names, backend))
+  const pieces = cutIntoPieces(reader, names, tensors)
   const staging = Array.from(
     { length: Math.min(readsAtOnce, pieces.length) },
     () => new Uint8Array(Math.max(...pieces.map(({ length }) => length))),
@@ -100,7 +100,6 @@ export async function readTensors(
     const told = narrowing(source)
     if (told) announce(told)
   }
-  const tensors = new Map(mapped)
   const tensorAt = (i: number): Tensor => {
     const known = tensors.get(i)
     if (known) return known
@@ -133,30 +132,45 @@ export async function readTensors(
   }
 }
 
+/** A tensor whose bytes in a file are those it has on a device. */
+interface PlacedTensor {
+  /** Its place in the list. */
+  readonly tensor: number
+  readonly begin: number
+  readonly bytes: number
+  readonly width: number
+}
+
+/** The tensors that a device could take as they are, by their file. */
+function placedTensors(reader: CheckpointReader, names: readonly string[]): ReadonlyMap<Ranges, PlacedTensor[]> {
+  const byFile = new Map<Ranges, PlacedTensor[]>()
+  names.forEach((name, tensor) => {
+    const place = reader.locate(name)
+    const entry = reader.tensors.get(name)!
+    const bytes = storedBytes(entry)
+    // What is narrowed or checked is read.
+    if (!place || bytes === 0 || ['F64', 'I64', 'BOOL'].includes(entry.dtype)) return
+    const placed = { tensor, begin: place.begin, bytes, width: storedDtypes[entry.dtype] }
+    const others = byFile.get(place.ranges)
+    if (others) others.push(placed)
+    else byFile.set(place.ranges, [placed])
+  })
+  return byFile
+}
+
 /** The tensors that the device can have as parts of a mapped file, by their place in the list. */
 async function mapTensors(
   reader: CheckpointReader,
   names: readonly string[],
   backend: Backend,
-): Promise<ReadonlyMap<number, Tensor>> {
+): Promise<Map<number, Tensor>> {
   const mapped = new Map<number, Tensor>()
-  const byFile = new Map<Ranges, { tensor: number; begin: number; bytes: number }[]>()
-  names.forEach((name, tensor) => {
-    const place = reader.locate(name)
-    const entry = reader.tensors.get(name)!
-    const bytes = storedBytes(entry)
-    const fits = place?.ranges.path !== undefined && bytes > 0 && place.begin % storedDtypes[entry.dtype] === 0
-    // What is narrowed or checked is read.
-    if (!fits || ['F64', 'I64', 'BOOL'].includes(entry.dtype)) return
-    const part = { tensor, begin: place.begin, bytes }
-    const parts = byFile.get(place.ranges)
-    if (parts) parts.push(part)
-    else byFile.set(place.ranges, [part])
-  })
-  for (const [ranges, parts] of byFile) {
+  for (const [ranges, placed] of placedTensors(reader, names)) {
+    const parts = placed.filter(({ begin, width }) => begin % width === 0)
+    if (ranges.path === undefined || parts.length === 0) continue
     const begin = Math.min(...parts.map((part) => part.begin))
     await readThrough(ranges, begin, Math.max(...parts.map((part) => part.begin + part.bytes)))
-    const buffers = mapOrNull(backend, ranges.path!, parts)
+    const buffers = mapOrNull(backend, ranges.path, parts)
     if (!buffers) continue
     for (const [i, { tensor }] of parts.entries()) {
       const { dtype, shape } = reader.tensors.get(names[tensor])!
@@ -168,6 +182,37 @@ async function mapTensors(
     }
   }
   return mapped
+}
+
+/** The tensors that the device can read from a file by itself, by their place in the list. */
+async function readDirectly(
+  reader: CheckpointReader,
+  names: readonly string[],
+  backend: Backend,
+): Promise<Map<number, Tensor>> {
+  const made = new Map<number, Tensor>()
+  if (!backend.readFile) return made
+  try {
+    for (const [{ descriptor }, placed] of placedTensors(reader, names)) {
+      if (descriptor === undefined) continue
+      const reads = placed.map(({ tensor, begin, bytes }) => {
+        const { dtype, shape } = reader.tensors.get(names[tensor])!
+        const each = outsideScopes(() => empty(backend, shape, loadedDtype(dtype)))
+        made.set(tensor, each)
+        return { buffer: each.buffer, offset: 0, begin, bytes }
+      })
+      const short = await backend.readFile(descriptor, reads)
+      if (short === -1) continue
+      // Read again, for the error that says what is wrong with it.
+      const name = names[placed[short].tensor]
+      await reader.read(name)
+      throw new CheckpointError(reader.file, name, 'truncated', 'could not be read; the file was changed while open')
+    }
+    return made
+  } catch (error) {
+    for (const tensor of made.values()) tensor.dispose()
+    throw error
+  }
 }
 
 /** Some file systems map nothing; their files are read. */

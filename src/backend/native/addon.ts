@@ -29,6 +29,8 @@ export interface Addon {
   submit(device: Handle, words: Float64Array, length: number): void
   upload(device: Handle, address: number, bytes: Uint8Array): void
   download(device: Handle, address: number, bytes: number): Promise<{ buffer: ArrayBuffer; error: Report }>
+  /** Reads an open file: [position, address, bytes] for each read. Gives the index of one that came short, or -1. */
+  readFile(device: Handle, descriptor: number, reads: Float64Array): Promise<number>
   /** From here on in the queue, times every operation anew (1), or no longer (0). */
   profile(device: Handle, on: number): void
   /** Seconds and calls, alternating, by opcode. */

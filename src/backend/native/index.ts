@@ -3,7 +3,7 @@ import os from 'node:os'
 import { DeviceError } from '../../errors.js'
 import { CpuBackend, type CpuMemory } from '../cpu.js'
 import { threadCount } from '../threads.js'
-import type { DeviceBuffer, FileRange, Operand } from '../types.js'
+import type { DeviceBuffer, FileRange, FileRead, Operand } from '../types.js'
 import { type Addon, type Handle, loadAddon } from './addon.js'
 
 export interface NativeOptions {
@@ -55,6 +55,16 @@ export class NativeBackend extends CpuBackend {
       if (--inUse === 0) unmap()
     }
     return ranges.map(({ begin, bytes }) => this.adopt(address + begin, bytes, release))
+  }
+
+  async readFile(descriptor: number, reads: readonly FileRead[]): Promise<number> {
+    this.flush()
+    const words = reads.flatMap(({ buffer, offset, begin, bytes }) => [
+      begin,
+      this.address(buffer, offset, bytes),
+      bytes,
+    ])
+    return this.memoryOfDevice.readFile(descriptor, Float64Array.from(words))
   }
 
   /** Enqueues a loop that measures the machine; operands and numbers as the loop's comment says. */
@@ -118,6 +128,10 @@ class NativeMemory implements CpuMemory {
     } catch (error) {
       throw new DeviceError(`${path}: cannot be mapped into memory (${(error as Error).message})`)
     }
+  }
+
+  readFile(descriptor: number, reads: Float64Array): Promise<number> {
+    return this.addon.readFile(this.device, descriptor, reads)
   }
 
   profile(on: boolean): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -146,6 +147,38 @@ test('ranges of a mapped file are buffers of their own, and the last one ends th
       /expected 24 bytes, but the file now ends at 20/,
     )
     await backend.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('an open file is read into buffers in queue order, and a read that comes short is named', { skip }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mambakit-read-'))
+  try {
+    const path = join(folder, 'weights')
+    // More than one thread takes at a time, at positions that divide nothing.
+    const bytes = Uint8Array.from({ length: (5 << 20) + 3 }, (_, i) => Math.imul(i, 0x9e3779b1) >>> 24)
+    writeFileSync(path, bytes)
+    const file = await open(path)
+    const backend = openNative({ threads: 2 })
+    const [long, small] = [backend.allocate(bytes.length), backend.allocate(12)]
+    const view = { buffer: small, offset: 0, dtype: 'float32', shape: [3], strides: [1] } as const
+    launch(backend, 'fill', { out: view }, { value: 1 })
+    const read = backend.readFile(file.fd, [
+      { buffer: long, offset: 1, begin: 1, bytes: bytes.length - 1 },
+      { buffer: small, offset: 4, begin: 8, bytes: 4 },
+    ])
+    const found = [await backend.download(long, 0, bytes.length), await backend.download(small, 0, 12)]
+    assert.equal(await read, -1)
+    assert.ok(Buffer.from(found[0]).subarray(1).equals(bytes.subarray(1)))
+    const ones = new Uint8Array(Float32Array.of(1, 1, 1).buffer)
+    ones.set(bytes.subarray(8, 12), 4)
+    assert.deepEqual(new Uint8Array(found[1]), ones)
+    const outside = { buffer: small, offset: 0, begin: bytes.length - 2, bytes: 4 }
+    assert.equal(await backend.readFile(file.fd, [{ buffer: small, offset: 0, begin: 0, bytes: 4 }, outside]), 1)
+    await assert.rejects(backend.readFile(file.fd, [{ ...outside, bytes: 13 }]), /expected a range within a buffer/)
+    await backend.close()
+    await file.close()
   } finally {
     rmSync(folder, { recursive: true })
   }
