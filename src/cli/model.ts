@@ -23,7 +23,10 @@ export function addModelArgument(command: Command): Command {
 /** Adds the options alone. */
 export function addModelOptions(command: Command): Command {
   return command
-    .option('--tokenizer <name>', 'a folder with tokenizer.json, a hub id, or bytes; default: the one of the model')
+    .option(
+      '--tokenizer <name>',
+      'a folder with tokenizer.json, a file, a hub id, or bytes; default: the one of the model',
+    )
     .option('--map', 'share the memory of the file: loads at once, writes some 15 % slower (native device)')
 }
 

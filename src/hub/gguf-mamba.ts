@@ -29,13 +29,25 @@ export function byteVocabulary(size: number): GgufVocabulary {
   return { ...fillUp(tokens, kinds, size), merges: [], endOfText: 0 }
 }
 
-/** The vocabulary of a parsed tokenizer.json of byte-level BPE. Throws a MambakitError where it is of another kind or too large. */
-export function vocabularyOf(tokenizer: Readonly<Record<string, unknown>>, size: number): GgufVocabulary {
+/**
+ * The vocabulary of a parsed tokenizer.json of byte-level BPE that splits text as GPT-2 does: what the metadata below tell
+ * llama.cpp. Throws a MambakitError where it is of another kind or too large.
+ */
+export function vocabularyOf(
+  tokenizer: Readonly<Record<string, unknown>>,
+  size: number,
+  endOfText: number | null,
+): GgufVocabulary {
   const model = tokenizer.model as { type?: unknown; vocab?: Record<string, number>; merges?: (string | string[])[] }
   const added = (tokenizer.added_tokens ?? []) as { id: number; content: string; special: boolean }[]
   if (model?.type !== 'BPE' || !model.vocab || !model.merges)
     throw new MambakitError(
       `tokenizer.json: expected byte-level BPE to write GGUF, got model type ${JSON.stringify(model?.type)}`,
+    )
+  const split = tokenizer.pre_tokenizer as { type?: unknown; add_prefix_space?: unknown; use_regex?: unknown } | null
+  if (split?.type !== 'ByteLevel' || split.add_prefix_space === true || split.use_regex === false)
+    throw new MambakitError(
+      `tokenizer.json: expected text split as GPT-2 does (pre_tokenizer ByteLevel) to write GGUF, got ${JSON.stringify(split)?.slice(0, 80)}`,
     )
   const tokens: string[] = []
   const kinds: number[] = []
@@ -46,8 +58,7 @@ export function vocabularyOf(tokenizer: Readonly<Record<string, unknown>>, size:
       `tokenizer.json: expected at most ${size} tokens, the model's vocabulary, got ${tokens.length}`,
     )
   const merges = model.merges.map((merge) => (typeof merge === 'string' ? merge : merge.join(' ')))
-  const endOfText = Math.max(0, tokens.indexOf('<|endoftext|>'))
-  return { ...fillUp(tokens, kinds, size), merges, endOfText }
+  return { ...fillUp(tokens, kinds, size), merges, endOfText: endOfText ?? 0 }
 }
 
 function fillUp(tokens: readonly string[], kinds: readonly number[], size: number) {

@@ -167,21 +167,26 @@ test('vocabularies are filled up to the model, and others than byte-level BPE re
   assert.deepEqual([bytes.kinds[0], bytes.kinds[65], bytes.kinds[257]], [3, 1, 5])
   assert.equal(new Set(bytes.tokens).size, 258)
   const json = {
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false },
     model: { type: 'BPE', vocab: { a: 1, b: 2, ab: 3 }, merges: [['a', 'b']] },
     added_tokens: [
       { id: 0, content: '<|endoftext|>', special: true },
       { id: 4, content: '  ', special: false },
     ],
   }
-  assert.deepEqual(vocabularyOf(json, 6), {
+  assert.deepEqual(vocabularyOf(json, 6, 0), {
     tokens: ['<|endoftext|>', 'a', 'b', 'ab', '  ', '[PAD5]'],
     kinds: [3, 1, 1, 1, 4, 5],
     merges: ['a b'],
     endOfText: 0,
   })
-  assert.throws(() => vocabularyOf(json, 4), /expected at most 4 tokens, the model's vocabulary, got 5/)
+  assert.throws(() => vocabularyOf(json, 4, 0), /expected at most 4 tokens, the model's vocabulary, got 5/)
   assert.throws(
-    () => vocabularyOf({ model: { type: 'Unigram' } }, 4),
+    () => vocabularyOf({ model: { type: 'Unigram' } }, 4, null),
     /expected byte-level BPE to write GGUF, got model type "Unigram"/,
+  )
+  assert.throws(
+    () => vocabularyOf({ ...json, pre_tokenizer: { type: 'Whitespace' } }, 6, 0),
+    /expected text split as GPT-2 does \(pre_tokenizer ByteLevel\) to write GGUF, got \{"type":"Whitespace"\}/,
   )
 })

@@ -1,6 +1,6 @@
 // Models from folders, files and the hub. Node only.
 import { readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { byteTokenizer, type Tokenizer } from '../data/tokenizer.js'
 import { MambakitError } from '../errors.js'
 import type { DownloadOptions } from '../hub/blob.node.js'
@@ -114,8 +114,8 @@ async function fromHub(path: string, want: Want, options: LocateOptions): Promis
   }
 }
 
-/** The tokenizer of a model: what the caller asks for, what config.json names, or what lies beside the model. */
-async function findTokenizer(json: Json, files: ModelFiles, options: LoadModelOptions): Promise<Tokenizer> {
+/** A model's tokenizer: what the caller asks for, what config.json names, or what lies beside the model. */
+export async function findTokenizer(json: Json, files: ModelFiles, options: LoadModelOptions): Promise<Tokenizer> {
   const { tokenizer: chosen } = options
   if (typeof chosen === 'object') return chosen
   if (chosen !== undefined) return loadTokenizer(chosen, options)
@@ -132,21 +132,24 @@ async function findTokenizer(json: Json, files: ModelFiles, options: LoadModelOp
   }
 }
 
-/** A tokenizer by what names it: 'bytes', a folder, a tokenizer.json, or a hub id. */
+/** A tokenizer by what names it: 'bytes', a folder, a file as tokenizer.json (of any name), or a hub id. */
 export async function loadTokenizer(name: string, options: LocateOptions = {}): Promise<Tokenizer> {
   if (name === 'bytes') return byteTokenizer
   const found = await stat(name).catch(() => null)
-  const folder = found?.isFile() ? dirname(name) : found ? name : await fromHub(name, 'tokenizer', options)
-  const tokenizer = await tokenizerOnDisk(folder)
+  const [folder, file] = found?.isFile()
+    ? [dirname(name), basename(name)]
+    : [found ? name : await fromHub(name, 'tokenizer', options)]
+  const tokenizer = await tokenizerOnDisk(folder, file)
   if (!tokenizer) throw noTokenizer(folder)
   return tokenizer
 }
 
-function tokenizerOnDisk(folder: string): Promise<Tokenizer | null> {
-  return tokenizerIn(folder, async (name) => {
+function tokenizerOnDisk(folder: string, file?: string): Promise<Tokenizer | null> {
+  const readText = async (name: string) => {
     const path = join(folder, name)
     return (await exists(path)) ? readFile(path, 'utf8') : null
-  })
+  }
+  return tokenizerIn(folder, readText, file)
 }
 
 /**

@@ -73,7 +73,8 @@ export function configOf(json: Json, configName: string): MambaLMConfig {
 /** Embeddings are padded to a multiple of some power of two; more spare rows than this are another vocabulary's. */
 const mostPadding = 1024
 
-function checkVocabulary(tokenizer: Tokenizer, rows: number, configName: string): void {
+/** Throws a MambakitError, which names `configName`, where a model of so many rows cannot be one of this tokenizer. */
+export function checkVocabulary(tokenizer: Tokenizer, rows: number, configName: string): void {
   const spare = rows - tokenizer.vocabSize
   if (spare < 0 || spare > mostPadding)
     throw new MambakitError(
@@ -87,6 +88,12 @@ export function tokenizerInConfig(json: Json): Tokenizer | null {
   if (name === 'mulaw')
     throw new MambakitError('this model continues sound (8-bit mu-law samples), not text; `mambakit eval` measures it')
   return name === 'bytes' ? byteTokenizer : name === 'bases' ? baseTokenizer : null
+}
+
+/** What config.json says of a tokenizer that has no files; nothing of others. */
+export function tokenizerField(tokenizer: Tokenizer): { tokenizer?: string } {
+  if (tokenizer === byteTokenizer) return { tokenizer: 'bytes' }
+  return tokenizer === baseTokenizer ? { tokenizer: 'bases' } : {}
 }
 
 /** A model's own tokenizer: the one that config.json names, else the one beside it, else bytes where they fit. */
@@ -105,18 +112,19 @@ export function noTokenizer(place: string): MambakitError {
   )
 }
 
-/** The tokenizer in a folder, whose files `readText` gives, or null for one that is not there. */
+/** The tokenizer in a folder, whose files `readText` gives, or null for one that is not there. `file` is its own name. */
 export async function tokenizerIn(
   place: string,
   readText: (name: string) => Promise<string | null>,
+  file: string = tokenizerFiles.tokenizer,
 ): Promise<Tokenizer | null> {
-  const text = await readText(tokenizerFiles.tokenizer)
+  const text = await readText(file)
   if (text === null) return null
   const join = (name: string) => `${place.replace(/\/$/, '')}/${name}`
-  const json = parseConfigText(text, join(tokenizerFiles.tokenizer))
+  const json = parseConfigText(text, join(file))
   const config = await readText(tokenizerFiles.config)
   const special = config === null ? {} : parseConfigText(config, join(tokenizerFiles.config))
-  return readTokenizer(json, special, join(tokenizerFiles.tokenizer))
+  return readTokenizer(json, special, join(file))
 }
 
 /** Parses a config.json. Throws a MambakitError that names it. */

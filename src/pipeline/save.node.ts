@@ -2,7 +2,6 @@
 // the layout of Hugging Face or of state-spaces. Node only.
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { byteTokenizer } from '../data/tokenizer.js'
 import { MambakitError } from '../errors.js'
 import { replaceFolder } from '../hub/atomic.node.js'
 import { type CheckpointReader, storedBytes } from '../hub/checkpoint.js'
@@ -15,8 +14,8 @@ import { writeSmall, writeWeights } from '../hub/save.node.js'
 import { type MambaLMConfig, toOfficialConfig } from '../models/mamba-config.js'
 import { MambaLM } from '../models/mamba-lm.js'
 import type { LanguageModel } from './language-model.js'
-import { configOf, type Json } from './load.js'
-import { type LocateOptions, locateModel, readConfig } from './load.node.js'
+import { checkVocabulary, configOf, type Json, tokenizerField } from './load.js'
+import { type LocateOptions, loadTokenizer, locateModel, readConfig } from './load.node.js'
 
 export type Layout = MambaLMConfig['layout']
 
@@ -29,7 +28,10 @@ export interface SaveModelOptions {
   force?: boolean
 }
 
-export interface ConvertModelOptions extends SaveModelOptions, LocateOptions {}
+export interface ConvertModelOptions extends SaveModelOptions, LocateOptions {
+  /** Takes the place of the model's own: 'bytes', a folder, a tokenizer.json or a hub id. */
+  tokenizer?: string
+}
 
 export interface SavedModel {
   readonly layout: Layout
@@ -40,6 +42,8 @@ export interface SavedModel {
   readonly bytes: number
 }
 
+const generationFile = 'generation_config.json'
+
 /** Files beside a model that go with it. */
 const companions = [
   'tokenizer.json',
@@ -49,7 +53,7 @@ const companions = [
   'vocab.json',
   'merges.txt',
   'tokenizer.model',
-  'generation_config.json',
+  generationFile,
 ]
 
 const isPartOfAModel = (name: string) =>
@@ -64,7 +68,7 @@ export async function saveModel(
   if (!(model instanceof MambaLM))
     throw new MambakitError(`${out}: expected a Mamba language model to save; others have no official layout`)
   const { layout = model.config.layout } = options
-  const config = { ...configFor(model.config, layout), ...(tokenizer === byteTokenizer && { tokenizer: 'bytes' }) }
+  const config = { ...configFor(model.config, layout), ...tokenizerField(tokenizer) }
   const tensors = moduleToWrite(model).map((tensor) => ({ ...tensor, name: mambaName(tensor.name, layout) }))
   const texts = Object.entries(tokenizer.files ?? {})
   return writeModel(out, { layout, config, tensors: withTiedHead(tensors, model.config, layout), texts }, options)
@@ -79,6 +83,8 @@ export async function convertModel(from: string, out: string, options: ConvertMo
   const json = await readConfig(files.config)
   const config = configOf(json, files.config)
   const { layout = config.layout } = options
+  const tokenizer = options.tokenizer === undefined ? null : await loadTokenizer(options.tokenizer, options)
+  if (tokenizer) checkVocabulary(tokenizer, config.vocabSize, files.config)
   const stored = await openCheckpoint(files.weights)
   try {
     const reader = underMambaNames(stored, layout)
@@ -88,12 +94,14 @@ export async function convertModel(from: string, out: string, options: ConvertMo
       await checkShared(reader, names)
       tensors.push(copyOf(reader, names[0], options.announce))
     }
+    const own = layout === config.layout ? json : { ...configFor(config, layout), ...carriedOver(json) }
     const content = {
       layout,
-      config: layout === config.layout ? json : { ...configFor(config, layout), ...carriedOver(json) },
+      config: tokenizer ? { ...own, tokenizer: undefined, ...tokenizerField(tokenizer) } : own,
       tensors: withTiedHead(tensors, config, layout),
+      texts: Object.entries(tokenizer?.files ?? {}),
       copies: (await readdir(files.folder))
-        .filter((name) => companions.includes(name))
+        .filter((name) => (tokenizer ? generationFile === name : companions.includes(name)))
         .map((name) => join(files.folder, name)),
     }
     return await writeModel(out, content, options)

@@ -171,6 +171,15 @@ describe('saving and converting a model', () => {
     assert.equal(model.tokenizer.endOfText, 0)
     assert.notEqual(model.tokenizer, byteTokenizer)
     model.dispose()
+    const bytes = await convertModel(path('worded'), path('worded-bytes'), { tokenizer: 'bytes' })
+    assert.deepEqual(bytes.files, ['config.json', 'generation_config.json', 'model.safetensors'])
+    const byByte = await loadModel(path('worded-bytes'))
+    assert.equal(byByte.tokenizer, byteTokenizer)
+    byByte.dispose()
+    const back = { tokenizer: path('worded/tokenizer.json') }
+    const named = await convertModel(path('worded-bytes'), path('worded-again'), back)
+    assert.ok(named.files.includes('tokenizer.json'))
+    assert.equal((await json(path('worded-again/config.json'))).tokenizer, undefined)
   })
 
   test('a tied head that is stored with other values is refused, one with the same is not', async () => {

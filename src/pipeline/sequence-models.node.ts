@@ -1,6 +1,7 @@
 // Models over tokens that need not be text: what `train lm` builds, and what `eval` measures. Node only.
 import { existsSync } from 'node:fs'
 import type { Backend } from '../backend/types.js'
+import type { Tokenizer } from '../data/tokenizer.js'
 import { type TokenKind, tokenKinds, vocabularySizes } from '../data/tokens.node.js'
 import { MambakitError } from '../errors.js'
 import { loadModule } from '../hub/module-state.js'
@@ -10,6 +11,7 @@ import { languageModels } from '../models/catalogue.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { ConfigError, parseMambaConfig, toOfficialConfig } from '../models/mamba-config.js'
 import { MambaLM } from '../models/mamba-lm.js'
+import { checkVocabulary } from './load.js'
 import { locateModel, readConfig } from './load.node.js'
 import { languageModelConfig } from './presets.node.js'
 
@@ -24,14 +26,29 @@ export interface SequenceModel {
   readonly config: Record<string, unknown>
 }
 
-/** The model that a preset or a config.json names, for tokens of a kind. It has no values yet. */
-export async function sequenceModel(name: string, tokens: TokenKind): Promise<SequenceModel> {
+/** Rows of an embedding come in eights, as in the published models. */
+const paddedVocabulary = (size: number) => Math.ceil(size / 8) * 8
+
+/**
+ * The model that a preset or a config.json names, for tokens of a kind, or for those of a tokenizer. It has no values yet.
+ * Throws a MambakitError where its vocabulary is another one.
+ */
+export async function sequenceModel(
+  name: string,
+  tokens: TokenKind,
+  tokenizer: Tokenizer | null = null,
+): Promise<SequenceModel> {
   const unet = audioUNets[name]
   if (unet) {
     if (tokens !== 'mulaw') throw new MambakitError(`${name}: models sound; expected --tokens mulaw, got ${tokens}`)
     return { model: new AudioUNet(unet), config: { ...audioConfig(unet), tokenizer: tokens } }
   }
   const named = await languageModelConfig(name)
+  if (tokenizer) {
+    const config = name in languageModels ? { ...named, vocabSize: paddedVocabulary(tokenizer.vocabSize) } : named
+    checkVocabulary(tokenizer, config.vocabSize, name)
+    return { model: new MambaLM(config), config: toOfficialConfig(config) }
+  }
   const vocabSize = vocabularySizes[tokens]
   // A preset takes the vocabulary of its tokens; text may have rows to spare.
   const config = tokens !== 'bytes' && name in languageModels ? { ...named, vocabSize } : named

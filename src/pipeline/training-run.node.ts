@@ -46,6 +46,8 @@ export interface TrainingSetup<Batch> {
   readonly model: Module
   /** The model's config.json. */
   readonly config: Record<string, unknown>
+  /** Small files that go with the model, by name: its tokenizer's. */
+  readonly files?: Readonly<Record<string, string>>
   /** Settings beside the trainer's that must be the same when the run is resumed. */
   readonly settings: Record<string, unknown>
   readonly defaults: Required<Pick<TrainerOptions, 'learningRate' | 'betas' | 'weightDecay' | 'clipNorm' | 'finalRate'>>
@@ -81,7 +83,7 @@ async function* carryOut<Batch>(
 ): AsyncGenerator<RunEvent> {
   const { out, resume = false, backend = defaultBackend(), steps = 1000, seed = 0 } = options
   const setup = await setUp(backend)
-  const { model, config, settings, defaults, training, heldOut } = setup
+  const { model, config, files, settings, defaults, training, heldOut } = setup
   let trainer: Trainer<Batch> | null = null
   try {
     // What decides the numbers of a run, and so must be the same when it is resumed.
@@ -100,7 +102,7 @@ async function* carryOut<Batch>(
       precision: options.precision === 'f32' ? undefined : options.precision,
       seed,
     }
-    const folder = await RunFolder.open(out, { config, settings: { ...decisive, ...settings }, resume })
+    const folder = await RunFolder.open(out, { config, files, settings: { ...decisive, ...settings }, resume })
     model.initialize({ seed, backend })
     if (setup.load && !resume) for await (const message of setup.load(backend)) yield { type: 'note', message }
     const task = await setup.begin(backend)

@@ -14,6 +14,8 @@ export interface LanguageModelingOptions {
   seed?: number
   /** Held-out tokens to measure on at most. Default: all. */
   evaluationTokens?: number
+  /** Bytes of text that a token stands for on average; where given, bits per byte are measured too. */
+  bytesPerToken?: number
 }
 
 export interface TokenBatch {
@@ -102,10 +104,12 @@ export class LanguageModeling implements TrainingTask<TokenBatch> {
     const { ids, targets } = inputsAndTargets(batch, this.model.head.weight.value.backend)
     return this.model.loss(ids, targets)
   }
-  /** Held-out bits per token (bits per byte for byte tokens). */
+  /** Held-out bits per token, and per byte of text, which models of other tokenizers can be compared by. */
   async evaluate(): Promise<Record<string, number>> {
     const nats = await meanLoss(this.model, this.text.heldOut, this.options)
-    return { 'bits per token': nats / Math.LN2, loss: nats }
+    const bits = nats / Math.LN2
+    const { bytesPerToken } = this.options
+    return { 'bits per token': bits, ...(bytesPerToken && { 'bits per byte': bits / bytesPerToken }), loss: nats }
   }
   observe(batch: TokenBatch, visit: (layer: string, output: Tensor) => void): void {
     const { ids } = inputsAndTargets(batch, this.model.head.weight.value.backend)

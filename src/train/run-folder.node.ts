@@ -3,9 +3,9 @@
 import { appendFile, mkdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MambakitError } from '../errors.js'
-import { replaceFile, writeAll } from '../hub/atomic.node.js'
 import { loadModule, moduleToWrite, restoreTensors, tensorsToWrite } from '../hub/module-state.js'
 import { openSafetensors, writeSafetensors } from '../hub/safetensors.node.js'
+import { writeSmall } from '../hub/save.node.js'
 import type { LossScaleState } from './loss-scale.js'
 import type { RunStore, Trainer, TrainingEvent } from './trainer.js'
 
@@ -26,19 +26,26 @@ export class RunFolder implements RunStore {
     readonly path: string,
     private readonly config: Readonly<Record<string, unknown>>,
     private readonly settings: Readonly<Record<string, unknown>>,
+    private readonly files: Readonly<Record<string, string>>,
   ) {}
 
   /**
    * Prepares a folder for a new run, or for continuing one where `resume`. Throws where a new run would overwrite an old
    * one, or where there is nothing to continue.
    * @param config the model's config.json
+   * @param files small files that go with the model, by name
    * @param settings options that decide what the run computes
    */
   static async open(
     path: string,
-    options: { config: Record<string, unknown>; settings: Record<string, unknown>; resume: boolean },
+    options: {
+      config: Record<string, unknown>
+      files?: Readonly<Record<string, string>>
+      settings: Record<string, unknown>
+      resume: boolean
+    },
   ): Promise<RunFolder> {
-    const folder = new RunFolder(path, options.config, options.settings)
+    const folder = new RunFolder(path, options.config, options.settings, options.files ?? {})
     const last = await folder.#recover()
     if (last && !options.resume)
       throw new MambakitError(`${path}: holds a run already; continue it with --resume, or choose another --out`)
@@ -144,6 +151,7 @@ export class RunFolder implements RunStore {
 
   async #saveModel(folder: string, trainer: Trainer<never>): Promise<void> {
     await writeJson(join(folder, 'config.json'), this.config)
+    for (const [name, text] of Object.entries(this.files)) await writeSmall(join(folder, name), text)
     await writeSafetensors(join(folder, 'model.safetensors'), moduleToWrite(trainer.task.model), { format: 'pt' })
   }
 
@@ -161,8 +169,7 @@ const exists = (path: string): Promise<boolean> =>
 const isWhole = (folder: string): Promise<boolean> => exists(join(folder, 'trainer.json'))
 
 async function writeJson(path: string, value: unknown): Promise<void> {
-  const bytes = new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`)
-  await replaceFile(path, (handle) => writeAll(handle, bytes))
+  await writeSmall(path, `${JSON.stringify(value, null, 2)}\n`)
 }
 
 async function readRecord(folder: string): Promise<TrainerRecord> {

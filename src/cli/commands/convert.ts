@@ -13,6 +13,7 @@ interface ConvertOptions {
   to: keyof typeof layouts | 'gguf'
   out: string
   dtype?: 'f32' | 'q8_0'
+  tokenizer?: string
   shardSize?: number
   force: boolean
   json: boolean
@@ -42,6 +43,10 @@ export const convert: CliCommand = {
           'q8_0',
         ]),
       )
+      .option(
+        '--tokenizer <name>',
+        'a folder with tokenizer.json, a file, a hub id, or bytes; default: the one of the model',
+      )
       .option('--shard-size <size>', 'in several files of this size at most (500MB, 2GB)', sizeOption('--shard-size'))
       .option('--force', 'replace a model that is in --out', false)
       .option('--json', 'print JSON', false)
@@ -52,24 +57,25 @@ export const convert: CliCommand = {
 }
 
 async function toGguf(path: string, options: ConvertOptions, globals: GlobalOptions): Promise<void> {
-  const { out, dtype = 'f32', shardSize, force, json } = options
+  const { out, dtype = 'f32', tokenizer, shardSize, force, json } = options
   if (shardSize !== undefined) throw new UsageError('--shard-size: a GGUF is one file; leave it out')
   if (force) throw new UsageError('--force: a GGUF replaces the file that is there; leave it out')
   const { convertToGguf } = await import('../../pipeline/gguf.node.js')
   const backend = await useChosenDevice(globals)
   using display = downloadDisplay()
-  const bytes = await convertToGguf(path, out, { dtype, backend, ...display })
+  const bytes = await convertToGguf(path, out, { dtype, tokenizer, backend, ...display })
   process.stdout.write(json ? `${JSON.stringify({ out, bytes })}\n` : `${out}: ${(bytes / 1e6).toFixed(2)} MB\n`)
 }
 
-async function toLayout(path: string, { to, out, dtype, shardSize, force, json }: ConvertOptions): Promise<void> {
+async function toLayout(path: string, options: ConvertOptions): Promise<void> {
+  const { to, out, dtype, tokenizer, shardSize, force, json } = options
   if (dtype !== undefined) throw new UsageError('--dtype: safetensors keep the dtypes there are; leave it out')
   const { convertModel } = await import('../../pipeline/save.node.js')
   using interrupt = catchInterrupt('stopped; nothing was written')
   using display = downloadDisplay()
   const { signal } = interrupt
   const layout = layouts[to as keyof typeof layouts]
-  const saved = await convertModel(path, out, { layout, shardBytes: shardSize, force, signal, ...display })
+  const saved = await convertModel(path, out, { layout, tokenizer, shardBytes: shardSize, force, signal, ...display })
   if (json) process.stdout.write(`${JSON.stringify({ out, ...saved })}\n`)
   else
     process.stdout.write(

@@ -2,6 +2,7 @@
 import { Option } from 'commander'
 import { integerOption } from '../command.js'
 import { useChosenDevice } from '../device.js'
+import { downloadDisplay } from '../downloads.js'
 import { addModelOptions, loadChosenModel, type ModelOptions } from '../model.js'
 import { formatBytes, formatTable } from '../table.js'
 import type { CliTask, TaskAction } from '../task.js'
@@ -10,11 +11,15 @@ import type { CliTask, TaskAction } from '../task.js'
 const kinds = ['bytes', 'bases', 'mulaw']
 
 const train: CliTask['train'] = {
-  description: 'language model over bytes of text, bases of DNA or samples of sound',
+  description: 'language model over bytes or tokens of text, bases of DNA or samples of sound',
   examples: [
     ['mambakit train lm --data notes/ --out runs/notes', 'a byte-level language model on a folder of text'],
     ['mambakit train lm --data book.txt --model mamba-tiny --steps 500 --out runs/book', 'a small one on one file'],
     ['mambakit train lm --data notes/ --out runs/notes --resume', 'go on after an interruption'],
+    [
+      'mambakit train lm --data notes/ --tokenizer EleutherAI/gpt-neox-20b --out runs/words',
+      'over tokens of a tokenizer',
+    ],
     ['mambakit train lm --data genome.fna --tokens bases --out runs/dna', 'DNA, one token a base'],
     ['mambakit train lm --data calls/ --tokens mulaw --model audio-unet --out runs/calls', 'raw sound of WAV files'],
   ],
@@ -26,6 +31,7 @@ const train: CliTask['train'] = {
           .choices(kinds)
           .default('bytes'),
       )
+      .option('--tokenizer <name>', 'tokens of text: a folder with tokenizer.json, a file or a hub id; default: bytes')
       .option('--held-out <path...>', 'text to measure on; default: the last 10 % of the data')
       .option('--field <name>', 'field of a JSON-lines record that holds its text', 'text')
       .option('--model <name|config.json>', 'preset or configuration', 'mamba-small')
@@ -39,8 +45,14 @@ const train: CliTask['train'] = {
       ),
   defaults: { learningRate: 0.003, weightDecay: 0.1, clipNorm: 1 },
   async start(options) {
-    const { train } = await import('../../pipeline/train.node.js')
-    return train('lm', options as unknown as Parameters<typeof train<'lm'>>[1])
+    const [{ train }, { loadTokenizer }] = await Promise.all([
+      import('../../pipeline/train.node.js'),
+      import('../../pipeline/load.node.js'),
+    ])
+    using display = downloadDisplay()
+    const { tokenizer: name } = options
+    const tokenizer = name === undefined ? undefined : await loadTokenizer(name as string, display)
+    return train('lm', { ...options, tokenizer } as unknown as Parameters<typeof train<'lm'>>[1])
   },
 }
 
