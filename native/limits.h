@@ -2,7 +2,7 @@
 #pragma once
 #include "kernel.h"
 
-#define MK_LIMITS(X) X(benchGemmPeak) X(benchScanLimit) X(benchMemoryRead)
+#define MK_LIMITS(X) X(benchGemmPeak) X(benchScanLimit) X(benchScanShort) X(benchMemoryRead)
 
 namespace MK_ISA {
 #define MK_DECLARE(name) void name(const Args&);

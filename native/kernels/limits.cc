@@ -1,6 +1,6 @@
 // What the selective scan and memory can reach at most on this machine, measured by loops that do nothing else.
 #include "../limits.h"
-#include "../vec.h"
+#include "scan.h"
 
 namespace MK_ISA {
 
@@ -13,8 +13,9 @@ constexpr int CHAINS = 8;
 /// Bytes a task reads.
 constexpr i64 PIECE = 1 << 20;
 
-/// The arithmetic of the scan's inner loop (scan.cc) on registers: a state update costs one exponential and four multiplies
-/// and adds. Step sizes move a little each step, by an amount that the compiler does not know, so that nothing is invariant.
+/// The arithmetic of the scan's inner loop (scan.cc) on registers: a state update costs one exponential, by polynomial or as
+/// the scan has it, and four multiplies and adds. Step sizes move a little each step, by an amount that the compiler does not know, so that nothing is invariant.
+template <bool SHORT>
 vf advance(i64 steps, float little) {
   vf a[CHAINS], b[CHAINS], h[CHAINS];
   for (int j = 0; j < CHAINS; j++) {
@@ -30,7 +31,7 @@ vf advance(i64 steps, float little) {
     vf y = du;
 #pragma GCC unroll 8
     for (int j = 0; j < CHAINS; j++) {
-      const vf e = exp2InRange(atLeast(dt * a[j], -126.0f));
+      const vf x = atLeast(dt * a[j], -126.0f), e = SHORT ? exp2Short(x) : exp2InRange(x);
       h[j] = fma(e, h[j], du * b[j]);
       y = fma(h[j], c, y);
     }
@@ -39,14 +40,18 @@ vf advance(i64 steps, float little) {
   return total;
 }
 
-}  // namespace
-
 /// About `number[0]` state updates on every thread; out (threads) takes sums, so that nothing is optimised away.
-void benchScanLimit(const Args& args) {
+template <bool SHORT>
+void advanceEach(const Args& args) {
   const i64 steps = (i64)(args.number[0] / (CHAINS * W));
   const float little = 1.0f / (float)(steps + 1);
-  args.parallel(args.runtime->threads, [&](i64 task, i32) { ((float*)args[0].data)[task] = sum(advance(steps, little)); });
+  args.parallel(args.runtime->threads, [&](i64 task, i32) { ((float*)args[0].data)[task] = sum(advance<SHORT>(steps, little)); });
 }
+
+}  // namespace
+
+void benchScanLimit(const Args& args) { advanceEach<false>(args); }
+void benchScanShort(const Args& args) { advanceEach<true>(args); }
 
 /// Reads the float32 vector `input`; out (1) takes a sum.
 void benchMemoryRead(const Args& args) {

@@ -250,10 +250,32 @@ class Spectra {
   }
 };
 
+#if MK_LANES == 16 && defined(__AVX512DQ__)
+/// The bits of 2^(i/32), less the i that the shifted exponent brings along.
+alignas(64) static constexpr u32 powers[32] = {
+    0x3f800000, 0x3f7ecd87, 0x3f7daac3, 0x3f7c980f, 0x3f7b95c2, 0x3f7aa43a, 0x3f79c3d3, 0x3f78f4f0, 0x3f7837f0, 0x3f778d3a, 0x3f76f532,
+    0x3f767043, 0x3f75fed7, 0x3f75a15b, 0x3f75583f, 0x3f7523f6, 0x3f7504f3, 0x3f74fbaf, 0x3f7508a4, 0x3f752c4d, 0x3f75672a, 0x3f75b9be,
+    0x3f76248c, 0x3f76a81e, 0x3f7744fd, 0x3f77fbb8, 0x3f78ccdf, 0x3f79b907, 0x3f7ac0c7, 0x3f7be4ba, 0x3f7d257d, 0x3f7e83b3};
+/// 2^x for x in [-126, 128): exactly 1 at 0, elsewhere within 2e-7. Two registers hold the powers of 2^(1/32), so that what
+/// is left of x is small and two terms of its series do, where exp2InRange takes five.
+static inline vf exp2Short(vf x) {
+  const vf shifted = x + 393216.0f;  // 1.5 * 2^18: rounds to multiples of 1/32
+  vf f, power = shifted;
+  asm("vreduceps $0x50, %1, %0" : "=v"(f) : "v"(x));  // x less its nearest multiple of 1/32
+  asm("vpermi2ps %2, %1, %0" : "+v"(power) : "v"(load((const float*)powers)), "v"(load((const float*)powers + 16)));
+  const vf p = fma(fma(f, splat(2.40230744e-1f), splat(6.93157381e-1f)), f, splat(1.0f));
+  return (vf)((vu)power + ((vu)shifted << 18)) * p;
+}
+#else
+static inline vf exp2Short(vf x) { return exp2InRange(x); }
+#endif
+/// 2^x, x limited to its range.
+static inline vf exp2ShortBounded(vf x) { return exp2Short(atMost(atLeast(x, -126.0f), 127.99f)); }
+
 /// 2^x; without limits where x is known to lie in [-126, 126].
 template <bool LIMITED>
 static inline vf decay(vf x) {
-  return LIMITED ? exp2Bounded(x) : exp2InRange(x);
+  return LIMITED ? exp2ShortBounded(x) : exp2Short(x);
 }
 /// True if dt a needs limits for some |dt| up to `steepest` and |a| up to `largest`.
 static inline bool needsLimits(vf steepest, vf largest) { return any(~(vi)(steepest * largest <= splat(126.0f))); }
@@ -267,7 +289,7 @@ static inline void softplusEach(vf (&x)[K], vf (&small)[K]) {
                                     -2.484298098e-1f, 3.331909663e-1f, -4.999949313e-1f, 9.999999699e-1f};
   vf p[K];
   for (int i = 0; i < K; i++) {
-    small[i] = exp2InRange(atLeast(vabs(x[i]) * -LOG2E, -126.0f));
+    small[i] = exp2Short(atLeast(vabs(x[i]) * -LOG2E, -126.0f));
     p[i] = splat(5.232679477e-3f);
   }
 #pragma GCC unroll 8
@@ -285,7 +307,7 @@ static inline Softplus softplusWithSlope(vf x) {
   return {value[0], choose(x < vf{}, small[0], splat(1.0f)) / (1.0f + small[0])};
 }
 /// z sigmoid(z).
-static inline vf gate(vf z) { return z / (1.0f + exp2Bounded(z * -LOG2E)); }
+static inline vf gate(vf z) { return z / (1.0f + exp2ShortBounded(z * -LOG2E)); }
 
 /// Neighbouring lanes of a, then of b, added in pairs.
 static inline vf addPairs(vf a, vf b) {

@@ -169,7 +169,7 @@ void readPiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
       vf dy = load(grads + v * W);
       if (zs) {
         const vf z = load(zs + v * W);
-        const vf s = 1.0f / (1.0f + exp2Bounded(z * -LOG2E));
+        const vf s = 1.0f / (1.0f + exp2ShortBounded(z * -LOG2E));
         store(at + Piece::GATED * k.space, dy * (s * (1.0f + z * (1.0f - s))));
         dy = dy * (z * s);
       }

@@ -16,7 +16,7 @@ export interface NativeOptions {
 }
 
 /** The loops of native/limits.h: they show what the machine can do. */
-export type LimitLoop = 'benchGemmPeak' | 'benchScanLimit' | 'benchMemoryRead'
+export type LimitLoop = 'benchGemmPeak' | 'benchScanLimit' | 'benchScanShort' | 'benchMemoryRead'
 
 /** What one kernel took in a profile. */
 export interface KernelTime {
