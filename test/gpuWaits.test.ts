@@ -1,6 +1,8 @@
 // The host waits for a GPU only where values are read: counted on Dawn's own objects, so that a wait anywhere counts.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { openNative } from '../src/backend/native/index.js'
+import type { Backend } from '../src/backend/types.js'
 import type { WebGpuBackend } from '../src/backend/webgpu/backend.js'
 import { openWebGpu } from '../src/backend/webgpu/index.js'
 import { Decoder } from '../src/models/decoding.js'
@@ -80,4 +82,31 @@ test('a training step waits once for each value that is read, and decoding once 
   assert.ok(gpu.submissionCount - submissions <= 25, `${gpu.submissionCount - submissions} submissions for 64 tokens`)
   decoder.dispose()
   await gpu.close()
+})
+
+test('decoding many sequences takes five dispatches a layer, and the tokens that the CPU takes', { skip }, async () => {
+  const nLayer = 3
+  const tokens = async (backend: Backend) => {
+    setDefaultBackend(backend)
+    const model = new MambaLM({ ...mambaDefaults, dModel: 72, nLayer, vocabSize: 40 }).initialize({ seed: 4 }).eval()
+    const decoder = new Decoder(model, 9)
+    const got: Int32Array[] = []
+    const first = Int32Array.from({ length: 9 }, (_, row) => 3 * row)
+    const dispatches = () => (backend as Partial<WebGpuBackend>).dispatchCount ?? 0
+    const before = dispatches()
+    for await (const ids of decoder.greedy(first, 16)) got.push(ids)
+    decoder.dispose()
+    return { got, perToken: (dispatches() - before) / 16 }
+  }
+  // As on a GPU, where products of few rows are made in parts.
+  const gpu = await openWebGpu({ fillingInvocations: 2 ** 18, cheapBarriers: true })
+  try {
+    const { got, perToken } = await tokens(gpu)
+    assert.ok(perToken <= 5 * nLayer + 9, `${perToken} dispatches a token`)
+    const native = openNative({ threads: 1 })
+    assert.deepEqual(got, (await tokens(native)).got)
+    await native.close()
+  } finally {
+    await gpu.close()
+  }
 })

@@ -1,5 +1,5 @@
 // Kernels that are sequences of others: what a backend without a form of its own enqueues in their place.
-import { launch, type NumbersOf, type OperandsOf, signatures } from './kernels.js'
+import { binaryFunctions, launch, type NumbersOf, type OperandsOf, signatures } from './kernels.js'
 import type { Backend, DeviceBuffer, Operand, Operation } from './types.js'
 
 type Composite = 'mambaStepIn' | 'mambaStepScan'
@@ -8,11 +8,15 @@ type Composite = 'mambaStepIn' | 'mambaStepScan'
 type Scratch = (shape: readonly number[]) => Operand
 
 const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: NumbersOf<K>, s: Scratch) => void } = {
-  mambaStepIn(backend, { input, normWeight, weight, bias, convWeight, convBias, convState, out }, { eps }, scratch) {
-    const [batch, d] = input.shape
+  mambaStepIn(backend, operands, { eps }, scratch) {
+    const { stream, normWeight, weight, bias, convWeight, convBias, convState, xWeight, out, projected } = operands
+    const [parts, batch, d] = stream.shape
     const channels = convState.shape[2]
+    const whole = member(stream, 0)
+    for (let s = 1; s < parts; s++)
+      launch(backend, 'binary', { a: whole, b: member(stream, s), out: whole }, { function: add })
     const normalized = scratch([1, batch, d])
-    launch(backend, 'rmsNorm', { input, weight: normWeight, out: matrix(normalized) }, { eps })
+    launch(backend, 'rmsNorm', { input: whole, weight: normWeight, out: member(normalized, 0) }, { eps })
     const xz = scratch([1, batch, 2 * channels])
     launch(backend, 'gemm', { a: normalized, b: layer(weight), bias, out: xz }, product)
     const x = scratch([batch, 1, channels])
@@ -21,11 +25,19 @@ const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: 
     launch(
       backend,
       'causalConv1d',
-      { input: half(matrix(xz), 0), weight: convWeight, bias: convBias, ...state, out: x },
+      { input: half(member(xz, 0), 0), weight: convWeight, bias: convBias, ...state, out: x },
       { silu: 1, reverse: 0 },
     )
     launch(backend, 'copy', { input: x, out: half(out, 0) }, {})
-    launch(backend, 'copy', { input: half(matrix(xz), 1), out: half(out, 1) }, {})
+    launch(backend, 'copy', { input: half(member(xz, 0), 1), out: half(out, 1) }, {})
+    const [blocks] = projected.shape
+    const blocked = (rows: Operand, row: number, count: number): Operand => ({
+      ...rows,
+      shape: [blocks, count, channels / blocks],
+      strides: [channels / blocks, row, 1],
+    })
+    const [a, b] = [blocked(x, channels, batch), blocked(xWeight, xWeight.strides[0], xWeight.shape[0])]
+    launch(backend, 'gemm', { a, b, out: projected }, product)
   },
 
   mambaStepScan(backend, { xz, projected, dtWeight, dtBias, A, D, state, out }, _numbers, scratch) {
@@ -38,7 +50,13 @@ const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: 
       launch(backend, 'copy', { input: operand, out: copy }, {})
       return copy
     }
-    const maps = single(projected)
+    const [parts] = projected.shape
+    const maps = parts === 1 ? member(projected, 0) : scratch(projected.shape.slice(1))
+    if (parts > 1) {
+      launch(backend, 'copy', { input: member(projected, 0), out: maps }, {})
+      for (let p = 1; p < parts; p++)
+        launch(backend, 'binary', { a: maps, b: member(projected, p), out: maps }, { function: add })
+    }
     const halves = single(xz)
     const delta = scratch([1, batch, channels])
     const dt: Operand = { ...maps, shape: [1, batch, rank], strides: [0, maps.strides[0], 1] }
@@ -50,7 +68,7 @@ const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: 
     const y = out.dtype === 'float32' ? columns(out, 0, channels) : scratch([batch, 1, channels])
     const inputs = {
       u: columns(halves, 0, channels),
-      delta: columns(matrix(delta), 0, channels),
+      delta: columns(member(delta, 0), 0, channels),
       A,
       B: map(0),
       C: map(1),
@@ -72,15 +90,18 @@ const sequences: { readonly [K in Composite]: (b: Backend, o: OperandsOf<K>, n: 
   },
 }
 
+const add = binaryFunctions.indexOf('add')
 const product = { transposeA: 0, transposeB: 1, alpha: 1, accumulate: 0, activation: 0 }
-/** A matrix as a batch of one, and back. */
+/** A matrix as a batch of one. */
 const layer = (operand: Operand): Operand => ({
   ...operand,
   shape: [1, ...operand.shape],
   strides: [0, ...operand.strides],
 })
-const matrix = (operand: Operand): Operand => ({
+/** A member of the outermost axis. */
+const member = (operand: Operand, i: number): Operand => ({
   ...operand,
+  offset: operand.offset + i * operand.strides[0],
   shape: operand.shape.slice(1),
   strides: operand.strides.slice(1),
 })

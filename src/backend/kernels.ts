@@ -291,21 +291,23 @@ export const kernels = {
     },
     numbers: ['softplus', 'reverse', 'chunk', 'window', 'byStep'],
   },
-  /** The first part of one step of a Mamba layer. [x, z] (B, 2D) = rmsNorm(input (B, d)) weight^T + bias; the rows of convState (B, K, D) move up by one and x becomes the last; out (B, 2D) = [silu(convBias + sum_k convWeight[:, 0, k] convState[:, k]), z]. input and convState float32. */
+  /** The first part of one step of a Mamba layer. stream (S, B, d) float32: its sum over S is the residual stream, and becomes part 0. [x, z] (B, 2D) = rmsNorm(stream) weight^T + bias; the rows of convState (B, K, D) float32 move up by one and x becomes the last; out (B, 2D) = [silu(convBias + sum_k convWeight[:, 0, k] convState[:, k]), z]. projected (P, B, M) float32 are the parts, by blocks of D / P channels, of x xWeight^T, xWeight (M, D); D / P is at most 1024. */
   mambaStepIn: {
     operands: {
-      input: 'r',
+      stream: 'rw',
       normWeight: 'r',
       weight: 'r',
       bias: 'r?',
       convWeight: 'r',
       convBias: 'r?',
       convState: 'rw',
+      xWeight: 'r',
       out: 'w',
+      projected: 'w',
     },
     numbers: ['eps'],
   },
-  /** The second part: xz (B, 2D) = [x, z] of mambaStepIn, projected (B, R + 2N) = [dt, B, C]. delta = softplus(dt dtWeight^T + dtBias), dtWeight (D, R); state (B, D, N) becomes exp(delta A) state + delta B x; out (B, D) = (C.state + D x) silu(z). dtBias, A, D and state float32. */
+  /** The second part: xz (B, 2D) = [x, z] of mambaStepIn, projected (P, B, R + 2N) the parts whose sum is [dt, B, C]. delta = softplus(dt dtWeight^T + dtBias), dtWeight (D, R); state (B, D, N) becomes exp(delta A) state + delta B x; out (B, D) = (C.state + D x) silu(z). projected, dtBias, A, D and state float32. */
   mambaStepScan: {
     operands: {
       xz: 'r',

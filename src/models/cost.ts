@@ -35,7 +35,9 @@ const counters: Partial<Record<KernelName, Counter>> = {
     const steps = u[0] * (path.at(-1) ?? u[1])
     return { flops: steps * (9 * size(A) + A[0]), stateUpdates: steps * size(A) }
   },
-  mambaStepIn: ([input, , weight, , taps]) => ({ flops: 2 * input[0] * (size(weight) + size(taps)) }),
+  mambaStepIn: ([stream, , weight, , taps, , , xWeight]) => ({
+    flops: 2 * stream[1] * (size(weight) + size(taps) + size(xWeight)),
+  }),
   mambaStepScan: ([xz, , dtWeight, , A]) => ({
     flops: xz[0] * (2 * size(dtWeight) + 9 * size(A)),
     stateUpdates: xz[0] * size(A),

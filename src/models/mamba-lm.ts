@@ -18,7 +18,7 @@ import {
   type MixerOptions,
   type StateSpaceMixer,
 } from '../ssm/mamba.js'
-import { cast, linear, linearCrossEntropy, scope, type Tensor } from '../tensor/index.js'
+import { cast, linear, linearCrossEntropy, residualStream, scope, type Tensor, wholeStream } from '../tensor/index.js'
 import type { MambaLMConfig } from './mamba-config.js'
 
 /** What a model carries from token to token: one entry a layer, of constant size. */
@@ -159,12 +159,12 @@ export class MambaLM extends Module {
    */
   step(ids: Tensor, state: MambaState, decays: readonly Tensor[]): Tensor {
     const { embedding, layers, finalNorm } = this.backbone
-    const embedded = cast(embedding.forward(ids), 'float32')
-    const stream = embedded.view([ids.shape[0], this.config.dModel])
+    const embedded = embedding.forward(ids).view([ids.shape[0], this.config.dModel])
+    const stream = residualStream(embedded, (layers[0].mixer as MambaMixer).dInner)
     layers.forEach(({ norm, mixer }, i) => {
       scope(() => (mixer as MambaMixer).step(stream, norm as RmsNorm, state[i], decays[i]))
     })
-    return finalNorm.forward(stream)
+    return finalNorm.forward(wholeStream(stream))
   }
 
   /** Hidden states (..., d) -> logits (..., V). */

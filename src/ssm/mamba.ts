@@ -12,7 +12,6 @@ import {
   mambaStepScan,
   neg,
   selectiveScan,
-  slice,
   split,
   type Tensor,
   zeros,
@@ -166,11 +165,11 @@ export class MambaMixer extends Module implements StateSpaceMixer {
   }
 
   /**
-   * One token of each sequence: stream (B, d) float32 += mixer(norm(stream)), and `state` moves on, both in place. No
-   * gradient. `decay` is `decay()`.
+   * One token of each sequence: stream (S, B, d) += mixer(norm(stream)), and `state` moves on, both in place; the stream's
+   * sum over S counts (`residualStream`). No gradient. `decay` is `decay()`.
    */
   step(stream: Tensor, norm: RmsNorm, state: MambaMixerState, decay: Tensor): void {
-    const xz = mambaStepIn(stream, {
+    const inner = mambaStepIn(stream, {
       normWeight: norm.weight.value,
       eps: norm.eps,
       weight: this.inProj.weight.value,
@@ -178,9 +177,9 @@ export class MambaMixer extends Module implements StateSpaceMixer {
       convWeight: this.convWeight.value,
       convBias: this.convBias?.value,
       convState: state.conv,
+      xWeight: this.xProj.weight.value,
     })
-    const y = mambaStepScan(xz, {
-      projected: linear(slice(xz, 1, 0, this.dInner), this.xProj.weight.value),
+    const y = mambaStepScan(inner, {
       dtWeight: this.dtProj.weight.value,
       dtBias: this.dtProj.bias!.value,
       A: decay,

@@ -21,7 +21,10 @@ async function assertSuite(backend: Backend, kernels?: readonly KernelName[]): P
 test('work split over many invocations, with eight bindings a kernel, gives the same', { skip }, async () => {
   const split = await openWebGpu({ maxBindings: 8, fillingInvocations: 2 ** 17, cheapBarriers: true })
   try {
-    await assertSuite(split, ['reduce', 'gemm', 'rmsNormGrad', 'selectiveScan', 'selectiveScanGrad'])
+    await assertSuite(split, [
+      ...(['reduce', 'gemm', 'rmsNormGrad', 'selectiveScan', 'selectiveScanGrad'] as const),
+      ...(['mambaStepIn', 'mambaStepScan'] as const),
+    ])
   } finally {
     await split.close()
   }

@@ -49,14 +49,15 @@ interface Plan {
   readonly splits: number
 }
 
-/** The tile and the number of parts of the inner axis that should take the least time. */
+/**
+ * The tile and the number of parts of the inner axis that should take the least time; where the `reader` of the product
+ * sums the parts, those are of one size, and no kernel of their own is needed.
+ */
 function planFor(
-  M: number,
-  N: number,
-  K: number,
-  batch: number,
+  [M, N, K, batch]: readonly [number, number, number, number],
   matrices: boolean,
   { fillingInvocations, workgroupBytes, bindingBytes, tuning }: DeviceTraits,
+  summedBy: 'kernel' | 'reader' = 'kernel',
 ): Plan {
   const choices = matrices ? (tuning?.matrixTiles ?? matrixTiles) : (tuning?.tiles ?? tiles)
   const bytes = matrices ? matrixTileBytes : tileBytes
@@ -68,8 +69,10 @@ function planFor(
     const work = (tile.rows * tile.columns * tile.perCore) / tile.speed
     const most = Math.min(64, Math.floor(K / 128), Math.floor(bindingBytes / (4 * batch * M * N)))
     for (let splits = 1; splits <= Math.max(1, most); splits++) {
+      if (summedBy === 'reader' && K % (splits * matrixLoad) !== 0 && splits > 1) continue
       const waves = Math.ceil((groups * splits) / (cores * tile.perCore))
-      const sum = splits > 1 ? (splits * batch * M * N * splitCost) / cores + splitLaunch : 0
+      const launch = summedBy === 'kernel' ? splitLaunch : 0
+      const sum = splits > 1 ? (splits * batch * M * N * splitCost) / cores + launch : 0
       const time = (waves * work * K) / splits + sum * (matrices ? matrixSpeed : 1)
       if (time < least) {
         least = time
@@ -91,6 +94,13 @@ function suitsMatrices({ a, b, bias, out }: Parameters<typeof gemm>[1], transpos
   return half && (transposeA ? a.shape[1] % matrixLoad === 0 : suits(a)) && suits(b) && apart
 }
 
+/** In how many parts of the inner axis a (M, K) times the transpose of b (N, K) is best made, for a reader that sums them. */
+export function innerPartsFor({ traits }: Launcher, a: Operand, b: Operand): number {
+  const [M, K] = a.shape
+  const half = a.dtype === 'float16' && b.dtype === 'float16'
+  return planFor([M, b.shape[0], K, 1], half && traits.matrices, traits, 'reader').splits
+}
+
 export const gemm: Encoder<'gemm'> = (launcher, operands, numbers) => {
   const { b, bias, out } = operands
   const { alpha, accumulate, activation } = numbers
@@ -101,7 +111,7 @@ export const gemm: Encoder<'gemm'> = (launcher, operands, numbers) => {
   const matrices = !thin && launcher.traits.matrices && suitsMatrices(operands, !!numbers.transposeA)
   const transposeA = numbers.transposeA && !matrices
   const a = numbers.transposeA && matrices ? transposed(launcher, operands.a) : operands.a
-  const { tile, splits } = thin ? { tile: tiles[0], splits: 1 } : planFor(M, N, K, batch, matrices, launcher.traits)
+  const { tile, splits } = thin ? { tile: tiles[0], splits: 1 } : planFor([M, N, K, batch], matrices, launcher.traits)
   const step = matrices ? matrixDepth : depth
   const grid = [ceilDiv(N, tile.columns), ceilDiv(M, tile.rows)]
   const split = splits > 1
