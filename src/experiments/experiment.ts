@@ -1,6 +1,7 @@
 // What an experiment is: the claim of a paper, and parts that each train some methods on the same data and hold what was
 // measured against the claim. A paper's experiment.ts is one such value and reads as a recipe; runner.node.ts runs it.
 import type { Backend } from '../backend/types.js'
+import type { Confusion } from '../tasks/confusion.js'
 import type { TrainerOptions, TrainingTask } from '../train/trainer.js'
 import type { Limits, Statistic } from './verdict.js'
 
@@ -35,6 +36,8 @@ export interface Measured {
   readonly numbers: Readonly<Record<string, number>>
   /** One score a test item; item i is the same for every method of the part. */
   readonly items: Readonly<Record<string, readonly number[]>>
+  /** Confusion counts of each test item, for measures that are no mean over items (see tasks/confusion.ts). */
+  readonly counts?: Readonly<Record<string, readonly Confusion[]>>
   /** Points for plots. */
   readonly series: Readonly<Record<string, readonly (readonly [x: number, y: number])[]>>
 }
@@ -43,13 +46,13 @@ export interface Criterion extends Limits {
   readonly name: string
   /** What has to hold, in a sentence. */
   readonly statement: string
-  /** A name among the items; or among the numbers, which then are one item. */
+  /** A name among the items; or among the numbers, which then are one item; or, of the statistic 'mIoU', among the counts. */
   readonly metric: string
   readonly method: string
   /** Compare with this method, item by item: the score is method - minus. */
   readonly minus?: string
-  /** How the items of a seed are summed up. Default 'mean'. */
-  readonly statistic?: Statistic
+  /** How the items of a seed are summed up; 'mIoU' adds their confusion counts up before it divides. Default 'mean'. */
+  readonly statistic?: Statistic | 'mIoU'
   /** False for what is reported beside the claim. Default true. */
   readonly decides?: boolean
   /** How to print: value * factor with a unit. */

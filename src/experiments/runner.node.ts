@@ -5,6 +5,7 @@ import type { Backend } from '../backend/types.js'
 import { dataSets } from '../data/registry.js'
 import { openDataSet } from '../data/registry.node.js'
 import { MambakitError } from '../errors.js'
+import { type Confusion, meanIou } from '../tasks/confusion.js'
 import {
   type Criterion,
   type Experiment,
@@ -19,12 +20,14 @@ import {
 import { trainInFolder } from './training.node.js'
 import { type UnitKey, type UnitRecord, UnitStore } from './units.node.js'
 import {
+  bootstrap,
   bootstrapInterval,
   type CriterionState,
   combine,
   type Interval,
   judge,
   overallVerdict,
+  type Summary,
   summarize,
   type Verdict,
 } from './verdict.js'
@@ -293,21 +296,59 @@ async function measureUnit(
 
 /** Scores a criterion: the method's items, less the other method's of the same seed and item. */
 function judgeCriterion(criterion: Criterion, methods: readonly MethodOutcome[]): JudgedCriterion {
-  const scoresOf = (name: string) =>
-    methods.find((method) => method.name === name)!.units.map(({ measured }) => itemsOf(measured, criterion, name))
-  const own = scoresOf(criterion.method)
-  const other = criterion.minus === undefined ? null : scoresOf(criterion.minus)
-  const pairs = own.slice(0, other?.length ?? own.length)
-  const scores = pairs.map((items, s) => items.map((value, i) => (other ? value - other[s][i] : value)))
   const { statistic } = criterion
-  const interval = bootstrapInterval(scores, { statistic })
+  if (statistic === 'mIoU') {
+    const pairs = pairedItems(criterion, methods, countsOf)
+    const summary: Summary<Paired<Confusion>> = (items) => {
+      const own = meanIou(items.map((item) => item.own))
+      return criterion.minus === undefined ? own : own - meanIou(items.map((item) => item.other!))
+    }
+    return judged(criterion, bootstrap(pairs, summary), pairs.map(summary))
+  }
+  const pairs = pairedItems(criterion, methods, itemsOf)
+  const scores = pairs.map((items) => items.map(({ own, other = 0 }) => own - other))
   const perSeed = scores.map((items) => summarize(items, statistic))
-  return { criterion, interval, perSeed, state: judge(interval, criterion) }
+  return judged(criterion, bootstrapInterval(scores, { statistic }), perSeed)
+}
+
+const judged = (criterion: Criterion, interval: Interval, perSeed: readonly number[]): JudgedCriterion => ({
+  ...{ criterion, interval, perSeed },
+  state: judge(interval, criterion),
+})
+
+/** A test item's score by the criterion's method, and by the one that it is compared with. */
+interface Paired<Score> {
+  readonly own: Score
+  readonly other?: Score
+}
+
+/** By seed and item; of a comparison, the seeds that both methods have. */
+function pairedItems<Score>(
+  criterion: Criterion,
+  methods: readonly MethodOutcome[],
+  scoresOf: (measured: Measured, criterion: Criterion, method: string) => readonly Score[],
+): Paired<Score>[][] {
+  const bySeed = (name: string) =>
+    methods
+      .find((method) => method.name === name)!
+      .units.map(({ measured }): readonly Score[] => scoresOf(measured, criterion, name))
+  const own = bySeed(criterion.method)
+  if (criterion.minus === undefined) return own.map((items) => items.map((score) => ({ own: score })))
+  const other = bySeed(criterion.minus)
+  return own
+    .slice(0, other.length)
+    .map((items, s) => items.map((score, i): Paired<Score> => ({ own: score, other: other[s][i] })))
 }
 
 function itemsOf({ items, numbers }: Measured, { metric, name }: Criterion, method: string): readonly number[] {
   const found = items[metric] ?? (metric in numbers ? [numbers[metric]] : null)
   if (!found) throw new MambakitError(`criterion ${name}: expected '${method}' to measure '${metric}', it did not`)
+  return found
+}
+
+function countsOf({ counts }: Measured, { metric, name }: Criterion, method: string): readonly Confusion[] {
+  const found = counts?.[metric]
+  if (!found) throw new MambakitError(`criterion ${name}: expected '${method}' to count '${metric}', it did not`)
   return found
 }
 

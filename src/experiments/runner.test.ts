@@ -74,6 +74,40 @@ const experimentOf = (...parts: Part[]): Experiment => ({
   parts,
 })
 
+test('mIoU adds the counts of all items up before it divides, and is compared on the same items', async () => {
+  // By seed and item, of two classes: the new method tells everything right, the old one half of class 1 in large items.
+  const right = [
+    [5, 0, 0, 5],
+    [40, 0, 0, 60],
+  ]
+  const half = [
+    [5, 0, 0, 5],
+    [40, 0, 30, 30],
+  ]
+  const miou = { ...criterion, metric: 'confusion', statistic: 'mIoU', expected: 0.1 } as const
+  const counted: Partial<Part> = {
+    criteria: [miou, { ...miou, name: 'own', minus: undefined, expected: 0.9, decides: false }],
+    measure: async ({ method }) => ({
+      ...{ numbers: {}, items: {}, series: {} },
+      counts: { confusion: method === 'new' ? right : half },
+    }),
+  }
+  const { parts } = await runExperiment(experimentOf(partOf(0, [], counted)), options({ seeds: [0] }))
+  const [gain, own] = parts[0].criteria
+  // Class 0: 45 of 75; class 1: 35 of 65.
+  const old = (45 / 75 + 35 / 65) / 2
+  assert.ok(Math.abs(gain.interval.mean - (1 - old)) < 1e-12)
+  assert.deepEqual(gain.perSeed, [1 - old])
+  // A resample may hold the small item alone, where both are right.
+  assert.equal(gain.interval.low, 0)
+  assert.equal(own.interval.mean, 1)
+  const none: Partial<Part> = { criteria: [{ ...miou, metric: 'other' }], measure: counted.measure }
+  await assert.rejects(
+    runExperiment(experimentOf(partOf(0, [], none)), options()),
+    /criterion gain: expected 'new' to count 'other', it did not/,
+  )
+})
+
 test('a clear advantage is reproduced, a clear lack of it is not, and what lies between is undecided', async () => {
   const verdict = async (gain: number) => (await runExperiment(experimentOf(partOf(gain)), options())).verdict
   assert.equal(await verdict(0.5), 'reproduced')

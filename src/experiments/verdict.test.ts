@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { bootstrapInterval, judge, overallVerdict } from './verdict.js'
+import { bootstrap, bootstrapInterval, judge, overallVerdict } from './verdict.js'
 
 /** Standard normal numbers that a seed decides. */
 function normals(count: number, seed: number): number[] {
@@ -64,6 +64,21 @@ test('medians pass over an item that something else disturbed', () => {
   assert.ok(bootstrapInterval(times, { statistic: 'median' }).high < 1.1)
   assert.ok(bootstrapInterval(times).high > 2)
   assert.equal(bootstrapInterval([[1, 2, 3, 10]], { statistic: 'median' }).mean, 2.5)
+})
+
+test('what is no mean of items is summed up from the items that were drawn', () => {
+  // A ratio of sums: 1 of 10 and 9 of 10.
+  const items = [
+    { right: 1, all: 10 },
+    { right: 90, all: 100 },
+  ]
+  const share = (drawn: readonly { right: number; all: number }[]) =>
+    drawn.reduce((sum, { right }) => sum + right, 0) / drawn.reduce((sum, { all }) => sum + all, 0)
+  const { mean, low, high } = bootstrap([items, items], share)
+  assert.equal(mean, 91 / 110)
+  assert.equal(high, 0.9)
+  assert.ok(low >= 0.1 && low < 91 / 110)
+  assert.throws(() => bootstrap([items, []], share), /expected at least one seed/)
 })
 
 test('no seed, no item and scores that are not finite are refused', () => {

@@ -23,7 +23,10 @@ export interface BootstrapOptions {
 
 export type Statistic = 'mean' | 'median'
 
-const statistics: Readonly<Record<Statistic, (values: readonly number[]) => number>> = {
+/** Sums up the items of a seed, whatever an item is. */
+export type Summary<Item> = (items: readonly Item[]) => number
+
+const statistics: Readonly<Record<Statistic, Summary<number>>> = {
   mean: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
   median(values) {
     const sorted = [...values].sort((a, b) => a - b)
@@ -36,30 +39,44 @@ export const summarize = (items: readonly number[], statistic: Statistic = 'mean
   statistics[statistic](items)
 
 /**
- * Mean over seeds of each seed's mean (or median), and its 95 % percentile interval, of scores[seed][item] by the hierarchical bootstrap: every resample draws seeds with
- * replacement, then items within each drawn seed, so that it carries both how trainings differ and how test items differ
- * (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8; for comparing learned systems:
- * Saravanan, Berman & Sober, arXiv 2007.07797). Of a comparison, the scores are the differences of the two methods on
- * the same item, which makes the interval a paired one. With one seed it knows nothing of how trainings differ, and with
- * three it knows little: a verdict of one seed is therefore called provisional. The same scores and seed give the same
- * interval.
+ * Mean over seeds of each seed's mean (or median), and its 95 % percentile interval, of scores[seed][item]. Of a
+ * comparison, the scores are the differences of the two methods on the same item, which makes the interval a paired one.
+ * See `bootstrap`.
  */
 export function bootstrapInterval(scores: readonly (readonly number[])[], options: BootstrapOptions = {}): Interval {
-  const { resamples = 2000, seed = 0, statistic } = options
-  if (scores.length === 0 || scores.some((items) => items.length === 0 || !items.every(Number.isFinite)))
-    throw new MambakitError('interval: expected at least one seed, each with finite scores of at least one item')
-  const mean = summarize(scores.map((items) => summarize(items, statistic)))
+  if (!scores.every((items) => items.every(Number.isFinite))) throw unfit()
+  return bootstrap(scores, statistics[options.statistic ?? 'mean'], options)
+}
+
+const unfit = () =>
+  new MambakitError('interval: expected at least one seed, each with finite scores of at least one item')
+
+/**
+ * Mean over seeds of what `summary` makes of each seed's items, and its 95 % percentile interval by the hierarchical
+ * bootstrap: every resample draws seeds with replacement, then items within each drawn seed, so that it carries both how
+ * trainings differ and how test items differ (Davison & Hinkley, Bootstrap Methods and their Application, 1997,
+ * section 3.8; for comparing learned systems: Saravanan, Berman & Sober, arXiv 2007.07797). With one seed it knows nothing
+ * of how trainings differ, and with three it knows little: a verdict of one seed is therefore called provisional. The same
+ * items and seed give the same interval.
+ */
+export function bootstrap<Item>(
+  seeds: readonly (readonly Item[])[],
+  summary: Summary<Item>,
+  { resamples = 2000, seed = 0 }: Pick<BootstrapOptions, 'resamples' | 'seed'> = {},
+): Interval {
+  if (seeds.length === 0 || seeds.some((items) => items.length === 0)) throw unfit()
+  const mean = summarize(seeds.map(summary))
   const draw = linearCongruential(1 + uniformInteger(2 ** 31 - 2, seed, 0))
   const means = new Float64Array(resamples)
   for (let r = 0; r < resamples; r++) {
     let total = 0
-    for (let s = 0; s < scores.length; s++) {
-      const items = scores[draw(scores.length)]
-      const drawn = new Array<number>(items.length)
+    for (let s = 0; s < seeds.length; s++) {
+      const items = seeds[draw(seeds.length)]
+      const drawn = new Array<Item>(items.length)
       for (let i = 0; i < items.length; i++) drawn[i] = items[draw(items.length)]
-      total += summarize(drawn, statistic)
+      total += summary(drawn)
     }
-    means[r] = total / scores.length
+    means[r] = total / seeds.length
   }
   means.sort()
   return { mean, low: quantile(means, 0.025), high: quantile(means, 0.975) }
