@@ -216,4 +216,16 @@ export const dataSets: Readonly<Record<string, DataSet>> = {
       },
     },
   },
+  'aerial-dubai': {
+    description: 'Aerial scenes of Dubai: 54 JPEG images with colour masks of 5 classes, 509 x 544 to 1126 x 1058',
+    source: 'nive927/Dubai-Satellite-Imagery-Multiclass-Segmentation @b36fd26 (Humans in the Loop with MBRSC, 2020)',
+    licence: 'CC0 1.0 as published by Humans in the Loop; not restated in the repository',
+    cut: 'tiles 1 to 6 of 8, files unchanged, zipped',
+    files: {
+      'aerial-dubai-tiles1-6.zip': {
+        bytes: 10952067,
+        sha256: 'bb809f8bde433da1f76affd83f877b5224add46b9fee4a0ec9d30712a81e7db3',
+      },
+    },
+  },
 }

@@ -40,7 +40,7 @@ export interface BatchSource {
 export const trainingSides = 4
 
 /** What a stream of draws is for, so that images and whole batches draw different numbers. */
-const streams = { image: 1, batch: 2 }
+export const streams = { image: 1, batch: 2 }
 
 /** Throws DataError that names the image which cannot be read. */
 export async function makeBatch({ sets, preprocessing }: BatchSource, request: BatchRequest): Promise<MadeBatch> {

@@ -197,7 +197,7 @@ function hashOf(text: string): number {
 }
 
 /** Which image stands at `position`, counted over all epochs, when each epoch takes all images in a random order. */
-export function shuffledItem({ items }: ImageSet, position: number, seed: number): number {
+export function shuffledItem({ items }: Pick<ImageSet, 'items'>, position: number, seed: number): number {
   const epoch = Math.floor(position / items.length)
   return items[permutation(position % items.length, items.length, seed, epoch)]
 }

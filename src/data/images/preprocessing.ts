@@ -48,7 +48,11 @@ function roundHalfEven(value: number): number {
 export type Normalizer = (image: Pixels, out: Float32Array) => void
 
 /** The normalisation of a preprocessing: a table of 256 a channel, whatever the image. */
-export function normalizerOf({ mean, std, channels }: ImagePreprocessing): Normalizer {
+export function normalizerOf({
+  mean,
+  std,
+  channels,
+}: Pick<ImagePreprocessing, 'mean' | 'std' | 'channels'>): Normalizer {
   const [red, green = red, blue = red] = Array.from({ length: channels }, (_, c) => {
     const table = new Float32Array(256)
     for (let v = 0; v < 256; v++) table[v] = (v / 255 - mean[c]) / std[c]
