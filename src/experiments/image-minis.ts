@@ -1,13 +1,13 @@
 // Small networks that several experiments compare, for CIFAR-10 or any size in patches of 4.
-import { PlainMamba, plainMambaDefaults } from '../models/plainmamba.js'
-import { lbVimDefaults, VisionMamba, vimDefaults } from '../models/vim.js'
+import { PlainMamba, type PlainMambaConfig, plainMambaDefaults } from '../models/plainmamba.js'
+import { lbVimDefaults, type VimConfig, VisionMamba, vimDefaults } from '../models/vim.js'
 import { ViT } from '../models/vit.js'
 import { VMamba, vMambaDefaults } from '../models/vmamba.js'
 
 const classes = { num_classes: 10 }
 
-/** With a `window`, by LBMamba's scan. */
-export const plainMini = (img_size = 32, window = 0): PlainMamba =>
+/** With a `window`, by LBMamba's scan; `changes` are for ablations and dense tasks. */
+export const plainMini = (img_size = 32, window = 0, changes: Partial<PlainMambaConfig> = {}): PlainMamba =>
   new PlainMamba({
     ...plainMambaDefaults,
     ...classes,
@@ -21,12 +21,13 @@ export const plainMini = (img_size = 32, window = 0): PlainMamba =>
     d_state: 4,
     out_indices: [3],
     window,
+    ...changes,
   })
 
 const vimSizes = { ...classes, channels: 3, patch_size: 4, stride: 4, depth: 4, d_state: 4 }
 
-export const vimMini = (embed_dim = 56, img_size = 32): VisionMamba =>
-  new VisionMamba({ ...vimDefaults, ...vimSizes, img_size, embed_dim })
+export const vimMini = (embed_dim = 56, img_size = 32, changes: Partial<VimConfig> = {}): VisionMamba =>
+  new VisionMamba({ ...vimDefaults, ...vimSizes, img_size, embed_dim, ...changes })
 
 /** One way in each layer, alternating; locally bidirectional with a `window`. */
 export const lbVimMini = (embed_dim: number, window: number): VisionMamba =>

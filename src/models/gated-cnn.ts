@@ -81,7 +81,7 @@ export class GatedCnnDownsampling extends Module {
 /** Blocks of the small network's stages. */
 const miniDepths = [1, 2, 1]
 
-/** Three stages on grids of a half, a quarter and an eighth of the image; a linear head. */
+/** Three stages on grids of a half, a quarter and an eighth of the image (with a `stemStride` of 2 of half that); a linear head. */
 export class GatedCnnMini extends Module implements ImageClassifier {
   readonly numClasses = 10
   readonly inChannels = 3
@@ -93,14 +93,15 @@ export class GatedCnnMini extends Module implements ImageClassifier {
   readonly #stages: readonly (readonly GatedCnnBlock[])[]
   readonly #norm: LayerNorm
   readonly #head: Linear
-  /** Widths of the stages, and what makes their blocks. */
+  /** Widths of the stages, what makes their blocks, and the stride of the first of the stem's two convolutions. */
   constructor(
     widths: readonly number[],
     block: (channels: number) => GatedCnnBlock = (channels) => new GatedCnnBlock(channels),
+    stemStride: 1 | 2 = 1,
   ) {
     super()
     const [first] = widths
-    this.#conv1 = this.child('stem.conv1', gatedCnnConv(3, first >> 1, 3))
+    this.#conv1 = this.child('stem.conv1', gatedCnnConv(3, first >> 1, 3, { stride: stemStride }))
     this.#norm1 = this.child('stem.norm1', new LayerNorm(first >> 1, eps))
     this.#entries = this.childList(
       'downsample_layers',

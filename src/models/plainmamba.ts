@@ -15,7 +15,7 @@ import {
   Module,
   type Parameter,
 } from '../nn/index.js'
-import { scanPath } from '../ssm/scan-paths.js'
+import { type ScanPath, scanPath } from '../ssm/scan-paths.js'
 import { scan2d } from '../ssm/scan2d.js'
 import {
   add,
@@ -52,6 +52,10 @@ export interface PlainMamba2DConfig {
    * step t takes those of token t, wherever the path is.
    */
   alignScanParams: boolean
+  /** The four paths: 'continuous' as the paper has them, 'cross' for rasters. */
+  path: 'continuous' | 'cross'
+  /** Whether a learned vector for the way that each step takes (Theta) is added to its B, as the paper has it. */
+  directionAware: boolean
   /** Steps of a window of the locally bidirectional scan (LBMamba), 'by length' as its kernel chooses, 0 for none. */
   window: number | 'by length'
 }
@@ -63,7 +67,7 @@ export interface PlainMambaConfig extends Omit<PlainMamba2DConfig, 'd_model'> {
   /** An even number; the stem halves the image, the projection does the rest. */
   patch_size: number
   in_channels: number
-  /** Channels of the stem. */
+  /** Channels of the stem; 0 for none, where one convolution makes tokens of patches. */
   stem_channels: number
   embed_dims: number
   num_layers: number
@@ -89,6 +93,8 @@ export const plainMambaDefaults = {
   layers_with_dwconv: [] as readonly number[],
   drop_path_rate: 0,
   alignScanParams: false,
+  path: 'continuous' as PlainMamba2DConfig['path'],
+  directionAware: true,
   window: 0 as number | 'by length',
 }
 
@@ -103,7 +109,7 @@ export class PlainMamba2D extends Module {
   readonly #rank: number
   readonly ALog: Parameter
   readonly D: Parameter
-  readonly directionBs: Parameter
+  readonly directionBs: Parameter | null
   readonly inProj: Linear
   readonly conv: Conv2d
   readonly xProj: Linear
@@ -111,14 +117,16 @@ export class PlainMamba2D extends Module {
   readonly outProj: Linear
   constructor(config: PlainMamba2DConfig) {
     super()
-    const { d_model, d_state, conv_size, conv_bias, bias } = config
+    const { d_model, d_state, conv_size, conv_bias, bias, directionAware } = config
     const inner = Math.trunc(config.expand * d_model)
     this.#config = config
     this.#inner = inner
     this.#rank = Math.ceil(d_model / 16)
     this.ALog = this.parameter('A_log', [inner, d_state], logSpectrum, { decay: false })
     this.D = this.parameter('D', [inner], constant(1), { decay: false })
-    this.directionBs = this.parameter('direction_Bs', [paths + 1, d_state], imageNormal, { decay: false })
+    this.directionBs = directionAware
+      ? this.parameter('direction_Bs', [paths + 1, d_state], imageNormal, { decay: false })
+      : null
     this.inProj = this.child('in_proj', imageLinear(d_model, 2 * inner, bias))
     const convOptions = { padding: (conv_size - 1) >> 1, groups: inner, bias: conv_bias }
     this.conv = this.child('conv2d', new Conv2d(inner, inner, conv_size, convOptions))
@@ -137,10 +145,8 @@ export class PlainMamba2D extends Module {
     const u = silu(this.conv.forward(v))
     const tokens = reshape(u, [batch, length, inner])
     const [dtLow, B, C] = split(this.xProj.forward(tokens), [this.#rank, d_state, d_state])
-    const path = scanPath('continuous', height, width)
-    const codes = path.codesOn(map.backend, { byPosition: alignScanParams })
-    // (B, L, 1, N) + (L, K, N): the same B for every path, and a vector for the way each step takes.
-    const directed = add(reshape(B, [batch, length, 1, d_state]), embedding(this.directionBs.value, codes))
+    const path = scanPath(this.#config.path, height, width)
+    const directed = this.#directed(B, path)
     const everyPath = (x: Tensor) => {
       const [rows, ...rest] = x.shape
       return reshape(expand(x, [paths, rows, ...rest]), [paths * rows, ...rest])
@@ -162,6 +168,13 @@ export class PlainMamba2D extends Module {
     )
     return this.outProj.forward(scanned)
   }
+  /** (B, L, 1, N) + (L, K, N): the same B for every path, and a vector for the way each step takes. */
+  #directed(B: Tensor, path: ScanPath): Tensor {
+    if (!this.directionBs) return B
+    const [batch, length, states] = B.shape
+    const codes = path.codesOn(B.backend, { byPosition: this.#config.alignScanParams })
+    return add(reshape(B, [batch, length, 1, states]), embedding(this.directionBs.value, codes))
+  }
 }
 
 /** A convolution without a bias and its batch norm, under consecutive places of the official Sequential. */
@@ -178,27 +191,32 @@ class ConvNorm extends Module {
   }
 }
 
-/** Convolutions at half the image's sides, then one of stride patch / 2. mirrors: patch_embed.PatchEmbed */
+/**
+ * Convolutions at half the image's sides, then one of stride patch / 2; without a stem one of the patch's stride.
+ * mirrors: patch_embed.PatchEmbed
+ */
 class PatchEmbed extends Module {
-  readonly #stem: ConvNorm
+  readonly #stem: ConvNorm | null
   readonly #convs: readonly (readonly [conv: Conv2d, norm: BatchNorm2d])[]
   readonly #projection: Conv2d
   readonly #cell: number
   constructor({ in_channels, stem_channels, embed_dims, patch_size, num_convs_patch_embed }: PlainMambaConfig) {
     super()
-    this.#cell = patch_size / 2
-    this.#stem = this.child('stem', new ConvNorm(in_channels, stem_channels, 7, { stride: 2 }))
+    const withStem = stem_channels > 0
+    this.#cell = withStem ? patch_size / 2 : patch_size
+    this.#stem = withStem ? this.child('stem', new ConvNorm(in_channels, stem_channels, 7, { stride: 2 })) : null
     // Convolution, norm and ReLU follow one another in one list.
-    this.#convs = Array.from({ length: num_convs_patch_embed }, (_, i) => [
+    this.#convs = Array.from({ length: withStem ? num_convs_patch_embed : 0 }, (_, i) => [
       this.child(`convs.${3 * i}`, new Conv2d(stem_channels, stem_channels, 3, { padding: 1, bias: false })),
       this.child(`convs.${3 * i + 1}`, new BatchNorm2d(stem_channels)),
     ])
     const cell = this.#cell
-    this.#projection = this.child('projection', new Conv2d(stem_channels, embed_dims, cell, { stride: cell }))
+    const from = withStem ? stem_channels : in_channels
+    this.#projection = this.child('projection', new Conv2d(from, embed_dims, cell, { stride: cell }))
   }
   /** (B, H, W, 3) -> (B, ceil(H / patch), ceil(W / patch), C): zeros at the right and the bottom where cells are not full. */
   forward(images: Tensor): Tensor {
-    let map = relu(this.#stem.forward(images))
+    let map = this.#stem ? relu(this.#stem.forward(images)) : images
     for (const [conv, norm] of this.#convs) map = relu(norm.forward(conv.forward(map)))
     const missing = (extent: number) => (this.#cell - (extent % this.#cell)) % this.#cell
     const [below, right] = [missing(map.shape[1]), missing(map.shape[2])]

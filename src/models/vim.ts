@@ -267,17 +267,26 @@ export class VisionMamba extends Module implements ImageClassifier {
    * the class token left out. None of them is normalised.
    */
   features(images: Tensor): Tensor[] {
+    return this.#layerMaps(images, 'mixed')
+  }
+
+  /** The same maps of the layers' sums, x + mixer(norm(x)): all that the next layer reads. */
+  sums(images: Tensor): Tensor[] {
+    return this.#layerMaps(images, 'after')
+  }
+
+  #layerMaps(images: Tensor, which: 'mixed' | 'after'): Tensor[] {
     const { out_indices, depth } = this.config
     const wanted = out_indices.length > 0 ? out_indices : [depth - 1]
     const maps: Tensor[] = []
     let tokens = this.embed(images)
     this.layers.forEach((layer, i) => {
-      const { after, mixed } = scope(() => {
+      const outputs = scope(() => {
         const mixed = layer.dropPath.forward(layer.mix(tokens))
         return { mixed, after: add(tokens, mixed) }
       })
-      if (wanted.includes(i)) maps.push(this.#map(mixed))
-      tokens = after
+      if (wanted.includes(i)) maps.push(this.#map(outputs[which]))
+      tokens = outputs.after
     })
     return maps
   }

@@ -5,6 +5,8 @@ import {
   hilbert,
   inverse,
   localWindow,
+  reversed,
+  rows,
   ScanPath,
   scanPath,
   shuffled,
@@ -148,7 +150,12 @@ test('what is no path is refused', () => {
   assert.throws(() => new ScanPath(2, 2, [Int32Array.of(0, 1, 1, 3)]), /direction 0 visits 1 twice/)
   assert.throws(() => new ScanPath(2, 2, [Int32Array.of(0, 4)]), /visits 4 twice or outside 2 x 2/)
   assert.throws(() => new ScanPath(2, 2, [Int32Array.of(0, 1), Int32Array.of(0)]), /direction 1 has 1 steps/)
-  assert.throws(() => stepDirections(columns(3, 3), 3), /step 3 of the path does not go to a neighbour/)
+})
+
+test('where a raster begins a line its step comes from no neighbour', () => {
+  assert.deepEqual([...stepDirections(rows(2, 3), 3)], [0, 1, 1, 0, 1, 1])
+  assert.deepEqual([...stepDirections(columns(2, 3), 3)], [0, 4, 0, 4, 0, 4])
+  assert.deepEqual([...stepDirections(reversed(rows(3, 2)), 2)], [0, 2, 0, 2, 0, 2])
   assert.equal(stepDirections(snakeRows(3, 3), 3)[3], 4)
 })
 

@@ -105,21 +105,22 @@ export function inverse(from: Order): Order {
   return steps
 }
 
-/** What a step of an order is, by the codes of PlainMamba's direction_Bs: 0 starts, 1 right, 2 left, 3 up, 4 down. */
+/**
+ * What a step of an order is, by the codes of PlainMamba's direction_Bs: 1 right, 2 left, 3 up, 4 down, and 0 for what does
+ * not come from a neighbour: the first step, and those with which a raster begins a line.
+ */
 export function stepDirections(from: Order, width: number): Int32Array {
   const codes = new Map([
-    [1, 1],
-    [-1, 2],
-    [-width, 3],
-    [width, 4],
+    ['0 1', 1],
+    ['0 -1', 2],
+    ['-1 0', 3],
+    ['1 0', 4],
   ])
-  // On a map of one column a step of one position goes down or up.
-  if (width === 1) codes.set(1, 4).set(-1, 3)
+  const place = (position: number) => [Math.floor(position / width), position % width]
   return from.map((position, t) => {
     if (t === 0) return 0
-    const code = codes.get(position - from[t - 1])
-    if (code === undefined) throw new MambakitError(`step ${t} of the path does not go to a neighbour`)
-    return code
+    const [[i, j], [fromI, fromJ]] = [place(position), place(from[t - 1])]
+    return codes.get(`${i - fromI} ${j - fromJ}`) ?? 0
   })
 }
 

@@ -15,9 +15,8 @@ import {
   trainOnCifar,
 } from '../../experiments/image-recipe.js'
 import { GatedCnnMini } from '../../models/gated-cnn.js'
-import { GroupMambaMini } from './experiment-models.js'
+import { GroupMambaMini, widths } from './experiment-models.js'
 
-const widths = [32, 64, 128]
 /** GroupMamba widened to the parameters of the network that scans all channels. */
 const wideWidths = [32, 68, 136]
 const teacherWidths = [48, 96, 192]

@@ -25,6 +25,8 @@ class CrossScanMixer extends Module {
   }
 }
 
+/** Of the stages. */
+export const widths = [32, 64, 128]
 const depths = [1, 2, 1]
 const stemChannels = 16
 const mlpRatio = 4
@@ -35,9 +37,11 @@ export interface GroupMambaMiniOptions {
   readonly grouped: boolean
   /** A second head, for what a teacher says. */
   readonly distilled: boolean
+  /** Of the first of the stem's two convolutions. Default 1. */
+  readonly stemStride?: 1 | 2
 }
 
-/** Three stages on grids of a half, a quarter and an eighth of the image. */
+/** Three stages on grids of a half, a quarter and an eighth of the image, over the stride of the stem. */
 export class GroupMambaMini extends Module implements ImageClassifier {
   readonly numClasses = 10
   readonly inChannels = 3
@@ -52,9 +56,9 @@ export class GroupMambaMini extends Module implements ImageClassifier {
   readonly #norm: LayerNorm
   readonly #head: Linear
   readonly #second: Linear | null
-  constructor({ widths, grouped, distilled }: GroupMambaMiniOptions) {
+  constructor({ widths, grouped, distilled, stemStride = 1 }: GroupMambaMiniOptions) {
     super()
-    this.#conv = this.child('stem.0', new Conv2d(3, stemChannels, 3, { padding: 1 }))
+    this.#conv = this.child('stem.0', new Conv2d(3, stemChannels, 3, { padding: 1, stride: stemStride }))
     this.#batchNorm = this.child('stem.1', new BatchNorm2d(stemChannels))
     this.#proj = this.child('stem.3', new Conv2d(stemChannels, widths[0], 3, { padding: 1, stride: 2 }))
     this.#stemNorm = this.child('stem.4', new LayerNorm(widths[0], mixerEps))

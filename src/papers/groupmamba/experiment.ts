@@ -2,7 +2,9 @@
 // direction is as accurate as all channels in four, with fewer parameters and in less time; and a teacher helps.
 import type { Experiment } from '../../experiments/experiment.js'
 import { sameRateNote } from '../../experiments/image-recipe.js'
+import { segmentationNote } from '../../experiments/segmentation-recipe.js'
 import { classificationPart, speedPart } from './experiment-images.js'
+import { segmentationPart } from './experiment-segmentation.js'
 
 export const experiment: Experiment = {
   slug: 'groupmamba',
@@ -13,7 +15,8 @@ export const experiment: Experiment = {
     sameRateNote,
     'CIFAR-10 at 32 x 32 in place of ImageNet: 10,000 training and 2,000 test images (JPEG), 1,500 steps of 64, networks of 370 to 420 thousand parameters.',
     'The teacher is a network of gated convolutions of 708 thousand parameters, trained for twice the steps, in place of RegNetY-16GF.',
-    'Detection and segmentation are not part of this experiment.',
+    segmentationNote,
+    'Detection and instance segmentation are not part of this experiment.',
   ],
-  parts: [classificationPart, speedPart],
+  parts: [classificationPart, speedPart, segmentationPart],
 }

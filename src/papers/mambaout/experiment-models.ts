@@ -17,8 +17,8 @@ class ScannedBlock extends GatedCnnBlock {
   }
 }
 
-const widths = [24, 48, 96]
+export const widths = [24, 48, 96]
 
-/** Without scans, or with those of a pattern. */
-export const miniOf = (pattern: ScanPattern | null): GatedCnnMini =>
-  new GatedCnnMini(widths, pattern ? (channels) => new ScannedBlock(channels, pattern) : undefined)
+/** Without scans, or with those of a pattern; a `stemStride` of 2 makes the published stem, whose grid is a quarter. */
+export const miniOf = (pattern: ScanPattern | null, stemStride: 1 | 2 = 1): GatedCnnMini =>
+  new GatedCnnMini(widths, pattern ? (channels) => new ScannedBlock(channels, pattern) : undefined, stemStride)
