@@ -20,8 +20,8 @@ export const segmentationPart: Part = {
   ...pyramidSegmentation,
   version: 1,
   methods: {
-    group: { label: 'GroupMamba-mini', tuned, grid: [], seconds: 600 },
-    ungrouped: { label: 'all channels in four directions', tuned, grid: [], seconds: 900 },
+    group: { label: 'GroupMamba-mini', tuned, grid: [], seconds: 220 },
+    ungrouped: { label: 'all channels in four directions', tuned, grid: [], seconds: 550 },
   },
   standIns: { group: 'ungrouped' },
   criteria: [

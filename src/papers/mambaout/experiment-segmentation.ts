@@ -21,9 +21,9 @@ export const segmentationPart: Part = {
   ...pyramidSegmentation,
   version: 1,
   methods: {
-    mambaout: { label: 'MambaOut-mini', tuned, grid: [], seconds: 600 },
-    one: { label: 'with scans in one direction', tuned, grid: [], seconds: 700 },
-    four: { label: 'with scans in four directions', tuned, grid: [], seconds: 900 },
+    mambaout: { label: 'MambaOut-mini', tuned, grid: [], seconds: 180 },
+    one: { label: 'with scans in one direction', tuned, grid: [], seconds: 260 },
+    four: { label: 'with scans in four directions', tuned, grid: [], seconds: 350 },
   },
   standIns: { four: 'mambaout', one: 'mambaout' },
   criteria: [

@@ -23,8 +23,8 @@ export const segmentationPart: Part = {
   ...plainSegmentation,
   version: 1,
   methods: {
-    plain: { label: 'PlainMamba-mini', tuned, grid: [], seconds: 600 },
-    vim: { label: 'Vim-mini', tuned, grid: [], seconds: 600 },
+    plain: { label: 'PlainMamba-mini', tuned, grid: [], seconds: 480 },
+    vim: { label: 'Vim-mini', tuned, grid: [], seconds: 260 },
   },
   standIns: { plain: 'vim' },
   criteria: [
