@@ -33,6 +33,14 @@ const result = {
   threshold: 0.02,
   date: '2026-05-05',
 }
+/** As a result file gives it. */
+const withCriteria = {
+  ...result,
+  criteria: [
+    { name: 'method', interval: [0.7, 0.76], claimed: '≥ 70.0 %', state: 'open', decides: true },
+    { name: 'baseline', interval: [-0.19, -0.05], claimed: '≤ 50.0 %', state: 'fails', decides: false },
+  ] as const,
+}
 const hostile = listEntry(
   checkedPaper(
     {
@@ -48,7 +56,7 @@ const hostile = listEntry(
 )
 const mixed: Entry[] = [
   catalogueEntry(first, { ...result, verdict: 'reproduced' }),
-  catalogueEntry(second, { ...result, verdict: 'not reproduced', interval: [-0.4, 0.01] }),
+  catalogueEntry(second, { ...withCriteria, verdict: 'not reproduced' }),
   catalogueEntry(third, { ...result, verdict: 'undecided', interval: undefined }),
   catalogueEntry(fourth, null),
   ...papers.slice(4).map((paper) => catalogueEntry(paper, null)),
@@ -183,7 +191,7 @@ describe('the papers page as a static site', { skip: browserSkip }, () => {
         colorScheme,
         serviceWorkers: 'block',
       })
-      for (const place of ['', `#/paper/${hostile.id}`, '#/paper/decision-mamba', '#/paper/mamba-pkd']) {
+      for (const place of ['', `#/paper/${hostile.id}`, '#/paper/decision-mamba', `#/paper/${second.slug}`]) {
         await opened(page, server.address + place)
         const overflow = await page.evaluate(
           () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -213,6 +221,13 @@ describe('the papers page as a static site', { skip: browserSkip }, () => {
     const plot = page.getByRole('img', { name: /95 % interval from 0\.05 to 0\.19; the claim needs 0\.02/ })
     const box = await plot.locator('.interval').boundingBox()
     assert.ok(box && box.width > 100)
+    await opened(page, `${server.address}#/paper/${second.slug}`)
+    const rows = await page.locator('.paper tbody tr').allTextContents()
+    assert.deepEqual(rows, [
+      'method≥ 70.0 %0.73120.7 to 0.76open',
+      'baseline≤ 50.0 % (beside the claim)0.61-0.19 to -0.05fails',
+    ])
+    await page.getByRole('img', { name: /^baseline: 95 % interval from 0\.05 to 0\.19/ }).waitFor()
     await opened(page, `${server.address}#/paper/motion-mamba`)
     assert.match(
       (await page.locator('.paper').textContent()) ?? '',

@@ -42,7 +42,9 @@ export const entryPath = (id: string) => `#/paper/${encodeURIComponent(id)}`
 /** What the result of an entry says, in a sentence; empty where there is none. */
 export function resultSentence({ result }: Entry): string {
   if (!result) return ''
-  const { verdict, interval, command, seeds } = result
+  const { verdict, interval, command, seeds, criteria = [] } = result
+  const failed = criteria.filter(({ state, decides }) => state === 'fails' && decides).map(({ name }) => name)
+  const fails = failed.length > 0 ? ` What fails: ${failed.join('; ')}.` : ''
   const span = interval ? ` The advantage lies between ${interval[0]} and ${interval[1]} (95 % interval).` : ''
-  return `Verdict: ${verdict}, from ${seeds.length === 1 ? 'one seed' : `${seeds.length} seeds`}.${span} Run it: ${command}`
+  return `Verdict: ${verdict}, from ${seeds.length === 1 ? 'one seed' : `${seeds.length} seeds`}.${fails}${span} Run it: ${command}`
 }

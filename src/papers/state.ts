@@ -7,7 +7,22 @@ import type { Paper } from './index.js'
 export type { Verdict }
 export type PaperState = 'planned' | 'implemented' | Verdict
 
-/** What `results/<slug>.json` has to hold; an experiment writes more beside it. */
+export const criterionStates = ['holds', 'open', 'fails'] as const
+
+/** A measurement held against what the claim asks of it. */
+export interface PaperCriterion {
+  /** As in `measurements`. */
+  readonly name: string
+  /** The 95 % interval of the measured value. */
+  readonly interval: readonly [low: number, high: number]
+  /** What it is held against: "≥ 95.0 %". */
+  readonly claimed: string
+  readonly state: (typeof criterionStates)[number]
+  /** False for one beside the claim. */
+  readonly decides: boolean
+}
+
+/** What `results/<slug>.json` has to hold; an experiment writes more beside it, which is left there. */
 export interface PaperResult {
   readonly command: string
   readonly commit: string
@@ -23,6 +38,8 @@ export interface PaperResult {
   readonly threshold?: number
   /** ISO day on which it was measured. */
   readonly date?: string
+  /** What became of each measurement. In the file they stand in parts. */
+  readonly criteria?: readonly PaperCriterion[]
 }
 
 /** A paper without a loader is planned whatever results lie about; one with a loader is as its result says. */
@@ -34,7 +51,7 @@ export function paperState(paper: Paper, result: PaperResult | null): PaperState
 /** Parses a result file. Throws a MambakitError that names the file and the field. */
 export function parseResult(json: string, file: string): PaperResult {
   const fail = (expected: string) => new MambakitError(`${file}: expected ${expected}; run the experiment again`)
-  let result: PaperResult
+  let result: PaperResult & { readonly parts?: unknown }
   try {
     result = JSON.parse(json)
   } catch {
@@ -48,8 +65,32 @@ export function parseResult(json: string, file: string): PaperResult {
   if (!Array.isArray(result.seeds) || !result.seeds.every(Number.isSafeInteger))
     throw fail('seeds to be a list of integers')
   checkOptional(result, fail)
-  return result
+  const { command, commit, seeds, verdict, claim, measurements, interval, threshold, date } = result
+  const criteria = criteriaOf(result.parts, Object.keys(measurements ?? {}), fail)
+  const all = { command, commit, seeds, verdict, claim, measurements, interval, threshold, date, criteria }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as unknown as PaperResult
 }
+
+/** The criteria of all parts, which stand in the order of the measurements. */
+function criteriaOf(
+  parts: unknown,
+  names: readonly string[],
+  fail: (expected: string) => MambakitError,
+): PaperCriterion[] | undefined {
+  if (parts === undefined) return undefined
+  const all = (Array.isArray(parts) ? parts : [{}]).flatMap((part) => part?.criteria ?? [null])
+  if (all.length !== names.length) throw fail('a measurement for each criterion of the parts')
+  return all.map((each, i) => {
+    const { statement, interval, claimed, state, decides } = each ?? {}
+    const named = typeof statement === 'string' && names[i].endsWith(statement)
+    if (!named || typeof claimed !== 'string' || !criterionStates.includes(state) || !isInterval(interval))
+      throw fail(`parts to hold what '${names[i]}' came to`)
+    return { name: names[i], interval, claimed, state, decides: decides !== false }
+  })
+}
+
+const isInterval = (value: unknown): value is readonly [number, number] =>
+  Array.isArray(value) && value.length === 2 && value.every(Number.isFinite) && value[0] <= value[1]
 
 function checkOptional(result: PaperResult, fail: (expected: string) => MambakitError): void {
   const { claim, measurements, interval, threshold, date } = result
@@ -58,10 +99,7 @@ function checkOptional(result: PaperResult, fail: (expected: string) => Mambakit
     const record = typeof measurements === 'object' && measurements !== null && !Array.isArray(measurements)
     if (!record || !Object.values(measurements).every(Number.isFinite)) throw fail('measurements to be named numbers')
   }
-  if (interval !== undefined) {
-    const pair = Array.isArray(interval) && interval.length === 2 && interval.every(Number.isFinite)
-    if (!pair || interval[0] > interval[1]) throw fail('interval to be two numbers, the lower one first')
-  }
+  if (interval !== undefined && !isInterval(interval)) throw fail('interval to be two numbers, the lower one first')
   if (threshold !== undefined && !Number.isFinite(threshold)) throw fail('threshold to be a number')
   if (date !== undefined && !/^\d{4}-\d\d-\d\d$/.test(`${date}`)) throw fail('date to be a day such as 2026-01-31')
 }

@@ -1,6 +1,6 @@
 // What runs here and what was measured: claim, measured values, interval with its plot, verdict.
 import type { Entry } from '../../src/papers/entry.js'
-import type { PaperResult } from '../../src/papers/state.js'
+import type { PaperCriterion, PaperResult } from '../../src/papers/state.js'
 
 export function Result({ entry: { state, result } }: { entry: Entry }) {
   return (
@@ -16,6 +16,8 @@ export function Result({ entry: { state, result } }: { entry: Entry }) {
 function Measured({ result }: { result: PaperResult }) {
   const { claim, verdict, measurements = {}, interval, threshold = 0, seeds, command, commit, date } = result
   const rows = Object.entries(measurements)
+  const criteria = new Map(result.criteria?.map((criterion) => [criterion.name, criterion]))
+  const headline = result.criteria?.find((criterion) => interval && isAbout(interval, criterion.interval))
   return (
     <>
       <p class="verdict">
@@ -28,19 +30,23 @@ function Measured({ result }: { result: PaperResult }) {
             <tr>
               <th scope="col">Measured</th>
               <th scope="col">Value</th>
+              {criteria.size > 0 && <th scope="col">Claim</th>}
             </tr>
           </thead>
           <tbody>
             {rows.map(([name, value]) => (
-              <tr key={name}>
-                <th scope="row">{name}</th>
-                <td>{shown(value)}</td>
-              </tr>
+              <Measurement key={name} name={name} value={value} criterion={criteria.get(name)} />
             ))}
           </tbody>
         </table>
       )}
-      {interval && <IntervalPlot interval={interval} threshold={threshold} />}
+      {interval && (
+        <IntervalPlot
+          interval={interval}
+          threshold={threshold}
+          of={headline ? headline.name : 'Advantage over the baseline'}
+        />
+      )}
       <p class="run">
         <code>{command}</code>
         <span>
@@ -52,15 +58,55 @@ function Measured({ result }: { result: PaperResult }) {
   )
 }
 
-const shown = (value: number) => (Math.abs(value) >= 1e5 ? value.toExponential(3) : `${Number(value.toPrecision(4))}`)
+/** The interval of the advantage is that of its criterion, turned round where lower is better. */
+const isAbout = ([low, high]: readonly [number, number], [from, to]: readonly [number, number]) =>
+  (low === from && high === to) || (low === -to && high === -from)
+
+interface MeasurementProps {
+  readonly name: string
+  readonly value: number
+  readonly criterion?: PaperCriterion
+}
+
+/** One measured value, and where the claim asks something of it, its interval and whether that holds. */
+function Measurement({ name, value, criterion }: MeasurementProps) {
+  return (
+    <tr>
+      <th scope="row">
+        {name}
+        {criterion && (
+          <small>
+            {criterion.claimed}
+            {criterion.decides ? '' : ' (beside the claim)'}
+          </small>
+        )}
+      </th>
+      <td>
+        {shown(value)}
+        {criterion && <small>{criterion.interval.map((end) => shown(end, 3)).join(' to ')}</small>}
+      </td>
+      {criterion && (
+        <td>
+          <span class={`state ${criterion.state}`}>{criterion.state}</span>
+        </td>
+      )}
+    </tr>
+  )
+}
+
+const shown = (value: number, digits = 4) =>
+  Math.abs(value) >= 1e5 ? value.toExponential(digits - 1) : `${Number(value.toPrecision(digits))}`
 
 /** The interval on an axis, beside the advantage that the claim needs. */
 function IntervalPlot({
   interval: [low, high],
   threshold,
+  of,
 }: {
   interval: readonly [number, number]
   threshold: number
+  /** What is measured. */
+  of: string
 }) {
   const width = 480
   const edge = 28
@@ -69,7 +115,7 @@ function IntervalPlot({
   const span = most - least || 1
   const at = (value: number) => edge + ((value - least) / span) * (width - 2 * edge)
   const needed = threshold === 0 ? 'no advantage' : `needed: ${shown(threshold)}`
-  const label = `Advantage over the baseline: 95 % interval from ${shown(low)} to ${shown(high)}; ${
+  const label = `${of}: 95 % interval from ${shown(low)} to ${shown(high)}; ${
     threshold === 0 ? 'zero is no advantage' : `the claim needs ${shown(threshold)}`
   }`
   return (
@@ -89,7 +135,7 @@ function IntervalPlot({
           {shown(high)}
         </text>
       </svg>
-      <figcaption>Advantage over the baseline, paired 95 % interval</figcaption>
+      <figcaption>{of}, paired 95 % interval</figcaption>
     </figure>
   )
 }
