@@ -25,10 +25,6 @@ export const imageSizes = {
   sweep: { steps: 500, batch: 64, trainPerClass: 1000, testPerClass: 200, tuning: 1 },
 } as const satisfies Record<string, Settings>
 
-/** For an experiment's notes, as long as it was not swept. */
-export const sameRateNote =
-  'Every method trains at the learning rate that the specification gives, 0.002; the sweep of three rates a method (`--sweep`) was not run yet.'
-
 /** What every method tries. */
 export const imageGrid: readonly Settings[] = [{ learningRate: 1e-3 }, { learningRate: 2e-3 }, { learningRate: 4e-3 }]
 

@@ -21,7 +21,7 @@ async function measure(context: UnitContext): Promise<Measured> {
   return measured
 }
 
-const tuned = { learningRate: 2e-3 }
+const tuned = { learningRate: 4e-3 }
 
 export const classificationPart: Part = {
   name: 'classification',

@@ -2,7 +2,6 @@
 // windows costs little more than an ordinary one, so that Vim with one such scan a layer, instead of two scans, classifies
 // better in the same time; other backbones gain from it, or lose nothing.
 import type { Experiment } from '../../experiments/experiment.js'
-import { sameRateNote } from '../../experiments/image-recipe.js'
 import { backbonesPart } from './experiment-backbones.js'
 import { bagsPart } from './experiment-bags.js'
 import { classificationPart } from './experiment-classification.js'
@@ -15,7 +14,6 @@ export const experiment: Experiment = {
     'A scan that is bidirectional inside short windows costs little more than one in a single direction, and Vim with one such scan a layer, from the other end in every other layer, classifies images better than Vim with two scans a layer at the same time of training.',
   headline: 'classification/vim',
   notes: [
-    sameRateNote,
     'CIFAR-10 at 32 x 32 in place of ImageNet: 10,000 training and 2,000 test images (JPEG), 1,500 steps of 64, networks of 26 thousand (Vim-mini) and 52 thousand parameters on 8 x 8 tokens. Windows of 8 steps, where the rule of the official kernel would give 4 at this length.',
     'Compared at equal time of training on a processor: width 24 for Vim-mini, 40 for LBVim-mini, whose step takes 1.1 times as long and which therefore trains for 1,350 steps. No width has steps of equal time, since vectors are 16 numbers wide.',
     'Bags of MNIST digits stand in for slides of tissue; there the window follows the length.',

@@ -153,7 +153,7 @@ export const textPart: Part = {
   },
   methods: {
     scanned: { label: 'with a selective scan', tuned: { learningRate: 2e-3 }, grid: learningRates, seconds: 110 },
-    mambaout: { label: 'gated convolutions alone', tuned: { learningRate: 2e-3 }, grid: learningRates, seconds: 90 },
+    mambaout: { label: 'gated convolutions alone', tuned: { learningRate: 4e-3 }, grid: learningRates, seconds: 90 },
   },
   standIns: { scanned: 'mambaout' },
   tuneBy: { number: 'tuning bits', better: 'lower' },

@@ -29,7 +29,7 @@ const models = {
   wide: () => vimMini(72),
   ...ofAblations((name) => () => plainMini(32, 0, ablations[name].changes)),
 }
-const tuned = { learningRate: 2e-3 }
+const tuned = { learningRate: 4e-3 }
 
 export const classificationPart: Part = {
   name: 'classification',
