@@ -76,6 +76,23 @@ test('random regions keep to their area and aspect', () => {
   assert.deepEqual(randomRegion(ramp(100, 2), [1, 1], [1, 1], new Draws(1)), { left: 49, top: 0, width: 2, height: 2 })
 })
 
+test('a jittered hue keeps every brightest channel and all grey; its draws decide it', () => {
+  const turning = { ...none, hueJitter: 0.5 }
+  const size = 8
+  const data = Uint8Array.from({ length: 3 * 64 }, (_, i) => (i * 89) % 256)
+  const colours: Pixels = { width: size, height: size, channels: 3, data }
+  const seen = (image: Pixels, key: number) =>
+    augment(image, turning, { ...preprocessing, size, channels: 3 }, new Draws(key))
+  const brightest = ({ data }: Pixels) =>
+    Array.from({ length: 64 }, (_, p) => Math.max(...data.subarray(3 * p, 3 * p + 3)))
+  const turned = [0, 1, 2, 3].map((key) => seen(colours, key))
+  for (const image of turned) assert.deepEqual(brightest(image), brightest(colours))
+  assert.deepEqual(seen(colours, 2), turned[2])
+  assert.notDeepEqual(turned[0].data, turned[1].data)
+  const grey = withChannels(ramp(size, size), 3)
+  assert.deepEqual(seen(grey, 1).data, grey.data)
+})
+
 test('flips are their own inverses and happen as often as asked', () => {
   const image = ramp(7, 5, 3)
   assert.deepEqual(flipHorizontally(flipHorizontally(image)), image)

@@ -6,6 +6,7 @@ import {
   brightness,
   contrast,
   equalize,
+  hue,
   invert,
   posterize,
   saturation,
@@ -43,6 +44,8 @@ export interface ImageAugmentation {
   readonly randAugment: RandAugment | null
   /** Largest relative change of brightness, contrast and saturation, in random order; 0 for none. */
   readonly colorJitter: number
+  /** Largest turn of the hue either way, of a whole turn, among the changes of colour; 0 for none. At most 0.5. Usual: 0.1. */
+  readonly hueJitter: number
   /** Probability of replacing a rectangle by normal noise. Usual: 0.25. */
   readonly erase: number
   readonly mix: BatchMixing | null
@@ -72,6 +75,7 @@ export const smallImageAugmentation: ImageAugmentation = {
   verticalFlip: 0,
   randAugment: null,
   colorJitter: 0,
+  hueJitter: 0,
   erase: 0,
   mix: null,
 }
@@ -101,7 +105,7 @@ export function augment(
   let out = cropped(withChannels(image, preprocessing.channels), augmentation, preprocessing, draws)
   if (draws.chance(augmentation.flip)) out = flipHorizontally(out)
   if (draws.chance(augmentation.verticalFlip)) out = flipVertically(out)
-  if (augmentation.colorJitter > 0) out = jitter(out, augmentation.colorJitter, draws)
+  if (augmentation.colorJitter > 0 || augmentation.hueJitter > 0) out = jitter(out, augmentation, draws)
   if (augmentation.randAugment) {
     const fill = mean.map((value) => Math.min(255, Math.round(255 * value)))
     out = randAugment(out, augmentation.randAugment, interpolation, fill, draws)
@@ -148,13 +152,22 @@ export function randomRegion(
   return { left: (width - w) >> 1, top: (height - h) >> 1, width: w, height: h }
 }
 
-/** mirrors: torchvision ColorJitter(amount, amount, amount) */
-function jitter(image: Pixels, amount: number, draws: Draws): Pixels {
-  const changes = [brightness, contrast, saturation]
+/** mirrors: torchvision ColorJitter(amount, amount, amount, turn) */
+function jitter(
+  image: Pixels,
+  { colorJitter: amount, hueJitter: turn }: Pick<ImageAugmentation, 'colorJitter' | 'hueJitter'>,
+  draws: Draws,
+): Pixels {
+  const scaled = (change: (image: Pixels, factor: number) => Pixels) => (image: Pixels) =>
+    change(image, draws.uniform(Math.max(0, 1 - amount), 1 + amount))
+  const changes = [
+    ...(amount > 0 ? [scaled(brightness), scaled(contrast), scaled(saturation)] : []),
+    ...(turn > 0 ? [(image: Pixels) => hue(image, draws.uniform(-turn, turn))] : []),
+  ]
   let out = image
   while (changes.length > 0) {
     const [change] = changes.splice(draws.integer(changes.length), 1)
-    out = change(out, draws.uniform(Math.max(0, 1 - amount), 1 + amount))
+    out = change(out)
   }
   return out
 }

@@ -120,3 +120,54 @@ function smoothed({ width, height, channels, data }: Pixels): Uint8Array {
     }
   return out
 }
+
+/** Colours turned by `turn` of the colour circle, in steps of 1/255; grey stays. mirrors: torchvision's adjust_hue on PIL images */
+export function hue(image: Pixels, turn: number): Pixels {
+  if (image.channels === 1) return image
+  const { data: from } = image
+  const data = new Uint8Array(from.length)
+  const steps = Math.trunc(turn * 255)
+  for (let i = 0; i < from.length; i += 3) {
+    const { hue, saturation, value } = hsvOf(from[i], from[i + 1], from[i + 2])
+    writeRgb((hue + steps) & 255, saturation, value, data, i)
+  }
+  return { ...image, data }
+}
+
+const { fround } = Math
+
+/** Each in [0, 255]. mirrors: rgb2hsv_row of PIL's Convert.c, whose variables are float32 and constants float64 */
+function hsvOf(red: number, green: number, blue: number): { hue: number; saturation: number; value: number } {
+  const value = Math.max(red, green, blue)
+  const spread = value - Math.min(red, green, blue)
+  if (spread === 0) return { hue: 0, saturation: 0, value }
+  const missing = (color: number) => fround((value - color) / spread)
+  const [rc, gc, bc] = [missing(red), missing(green), missing(blue)]
+  const sixths = red === value ? fround(bc - gc) : green === value ? fround(2 + rc - bc) : fround(4 + gc - rc)
+  const turn = fround((sixths / 6 + 1) % 1)
+  return { hue: Math.trunc(turn * 255), saturation: Math.trunc(fround(spread / value) * 255), value }
+}
+
+/** mirrors: hsv2rgb of PIL's Convert.c */
+function writeRgb(hue: number, saturation: number, value: number, to: Uint8Array, at: number): void {
+  if (saturation === 0) {
+    to.fill(value, at, at + 3)
+    return
+  }
+  const place = (fround(hue) * 6) / 255
+  const sixth = Math.floor(place)
+  const rest = fround(place - sixth)
+  const share = fround(saturation / 255)
+  const p = Math.round(value * (1 - share))
+  const q = Math.round(value * (1 - fround(share * rest)))
+  const t = Math.round(value * (1 - share * (1 - rest)))
+  const colors = [
+    [value, t, p],
+    [q, value, p],
+    [p, value, t],
+    [p, q, value],
+    [t, p, value],
+    [value, p, q],
+  ]
+  to.set(colors[sixth % 6], at)
+}

@@ -9,7 +9,17 @@ import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Draws } from '../draws.js'
 import { operations } from './augmentation.js'
-import { autoContrast, brightness, contrast, equalize, posterize, saturation, sharpness, solarize } from './color.js'
+import {
+  autoContrast,
+  brightness,
+  contrast,
+  equalize,
+  hue,
+  posterize,
+  saturation,
+  sharpness,
+  solarize,
+} from './color.js'
 import { decodeImage } from './decode.node.js'
 import { openImages } from './image-files.node.js'
 import { readEncoded } from './image-set.js'
@@ -51,6 +61,14 @@ open(sys.argv[2], 'wb').write(out.tobytes())`
   return readFileSync(to)
 }
 
+/** torchvision's adjust_hue, by so many steps of 255. */
+const turned = (steps: number) => `
+if image.mode == 'L':
+  out = image
+else:
+  h, s, v = image.convert('HSV').split()
+  out = Image.merge('HSV', (h.point(lambda value: (value + ${steps}) % 256), s, v)).convert('RGB')`
+
 const fill = [124, 116, 104]
 const cases: readonly (readonly [name: string, line: string, ours: (image: Pixels) => Pixels])[] = [
   ['resize down, bicubic', 'out = image.resize((31, 17), Image.BICUBIC)', (x) => resize(x, 31, 17, 'bicubic')],
@@ -86,6 +104,8 @@ const cases: readonly (readonly [name: string, line: string, ours: (image: Pixel
   ['brightness below 1', 'out = ImageEnhance.Brightness(image).enhance(0.31)', (x) => brightness(x, 0.31)],
   ['contrast', 'out = ImageEnhance.Contrast(image).enhance(1.81)', (x) => contrast(x, 1.81)],
   ['saturation', 'out = ImageEnhance.Color(image).enhance(0.19)', (x) => saturation(x, 0.19)],
+  ['hue', turned(25), (x) => hue(x, 0.1)],
+  ['hue the other way', turned(-127), (x) => hue(x, -0.4999)],
   ['sharpness', 'out = ImageEnhance.Sharpness(image).enhance(1.81)', (x) => sharpness(x, 1.81)],
   ['blur', 'out = ImageEnhance.Sharpness(image).enhance(0.1)', (x) => sharpness(x, 0.1)],
 ]
@@ -96,6 +116,17 @@ for (const channels of [3, 1] as const)
       const image = picture(61, 47, channels)
       assert.deepEqual(Buffer.from(ours(image).data), Buffer.from(inPython(image, line)))
     })
+
+test("turning the hue is PIL's on colours all over the cube", { skip }, () => {
+  const values = Array.from({ length: 64 }, (_, i) => Math.round((i * 255) / 63))
+  const data = Uint8Array.from(values.flatMap((r) => values.flatMap((g) => values.flatMap((b) => [r, g, b]))))
+  const cube: Pixels = { width: 512, height: 512, channels: 3, data }
+  for (const steps of [0, 1, 100, -77])
+    assert.deepEqual(
+      Buffer.from(hue(cube, (steps + 0.5 * Math.sign(steps)) / 255).data),
+      Buffer.from(inPython(cube, turned(steps))),
+    )
+})
 
 test("grey is PIL's convert('L')", { skip }, () => {
   const image = picture(61, 47, 3)
