@@ -2,8 +2,19 @@
 // column; where that leaves a device idle, n is cut into parts whose results are reduced once more, in fixed order.
 import { MissingKernelError } from '../../errors.js'
 import { type Reduction, reductions } from '../kernels.js'
-import type { Operand } from '../types.js'
-import { ceilDiv, type Encoder, type Launcher, linearEntry, linearGrid, present, read, write } from './launcher.js'
+import { bytesPerElement, type Operand } from '../types.js'
+import {
+  ceilDiv,
+  type Encoder,
+  type Launcher,
+  linearEntry,
+  linearGrid,
+  present,
+  range,
+  read,
+  shifted,
+  write,
+} from './launcher.js'
 import { nanSafe } from './math.wgsl.js'
 import { isFloat } from './program.js'
 import { groupReductions, rowLanes } from './rows.wgsl.js'
@@ -31,6 +42,23 @@ export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction 
   if (!isFloat(input.dtype)) throw new MissingKernelError('reduce', 'webgpu', `${name} of ${input.dtype}`)
   const [rows, n, inner] = input.shape
   const arg = name === 'argmax' || name === 'argmin'
+  const scale = name === 'mean' ? 1 / n : 1
+  const { bindingBytes, fillingInvocations } = launcher.traits
+  const perBinding = Math.max(1, Math.floor((bindingBytes - 512) / bytesPerElement[input.dtype] / input.strides[1]))
+  if (!arg && rows === 1 && n > perBinding) {
+    // Larger than a binding may be: by slices, and then of what those give.
+    const slices = ceilDiv(n, perBinding)
+    const partial = launcher.scratch('float32', [1, slices, inner])
+    for (const s of range(slices)) {
+      const first = s * perBinding
+      const shape = [1, Math.min(perBinding, n - first), inner]
+      const slice = { ...input, offset: input.offset + first * input.strides[1], shape }
+      const sums = name === 'mean' ? reductions.indexOf('sum') : reduction
+      reduce(launcher, { input: slice, out: shifted(partial, s * inner, [1, inner]) }, { reduction: sums })
+    }
+    reduceParts(launcher, combining[name].join, partial, out, 1, 1, scale)
+    return
+  }
   if (arg && inner === 1 && rowLanes(launcher.traits, rows, n) > 1) {
     extremeOfRows(launcher, name, input, out)
     return
@@ -38,14 +66,9 @@ export const reduce: Encoder<'reduce'> = (launcher, { input, out }, { reduction 
   const byRow = inner === 1 && !arg
   const width = byRow ? rowLanes(launcher.traits, rows, n) : 1
   const busy = rows * inner * width
-  const wanted = Math.min(
-    Math.floor(launcher.traits.fillingInvocations / busy),
-    Math.floor(n / (perPart * width)),
-    1024,
-  )
+  const wanted = Math.min(Math.floor(fillingInvocations / busy), Math.floor(n / (perPart * width)), 1024)
   // No part may be empty: an extreme of nothing does not exist.
   const parts = arg || wanted < 2 ? 1 : ceilDiv(n, ceilDiv(n, wanted))
-  const scale = name === 'mean' ? 1 / n : 1
   if (parts === 1) {
     reduceParts(launcher, name, input, out, 1, width, scale)
     return

@@ -7,8 +7,8 @@ import { bytesPerElement, type Operand, type Operation } from '../types.js'
 interface Cut {
   /** For each operand that is cut, the axis of it; the others go whole into both halves. */
   readonly axes: Readonly<Record<string, number>>
-  /** The second half's numbers, where they are not the first's. */
-  readonly secondNumbers?: readonly number[]
+  /** The second half's numbers, where they are not the first's: it begins at `middle` of the axes; null where it may not. */
+  readonly secondNumbers?: (middle: number) => readonly number[] | null
 }
 
 /** Ways to cut the operations of a kernel, tried in order. */
@@ -29,8 +29,20 @@ function gemmCuts({ operands: [, , bias, out], numbers }: Operation): Cut[] {
   ]
   const sums = !bias && activation === 0 && out?.dtype === 'float32'
   const inner = { a: transposeA ? 1 : 2, b: transposeB ? 2 : 1 }
-  return sums ? [...cuts, { axes: inner, secondNumbers: [transposeA, transposeB, alpha, 1, 0] }] : cuts
+  return sums ? [...cuts, { axes: inner, secondNumbers: () => [transposeA, transposeB, alpha, 1, 0] }] : cuts
 }
+
+/** By the outermost axis, where the second half draws the numbers that follow: they come four a count. */
+const drawn =
+  (...names: string[]): Cuts =>
+  ({ operands, numbers }) => {
+    const [, ...inner] = operands[operands.length - 1]!.shape
+    const secondNumbers = (middle: number) => {
+      const counts = inner.reduce((a, b) => a * b, middle) / 4
+      return Number.isInteger(counts) ? [...numbers.slice(0, -1), numbers[numbers.length - 1] + counts] : null
+    }
+    return [{ axes: Object.fromEntries(names.map((name) => [name, 0])), secondNumbers }]
+  }
 
 const sequences = ['input', 'initialState', 'resets', 'out', 'finalState']
 
@@ -41,6 +53,10 @@ const cuts: Partial<Record<KernelName, Cuts>> = {
   layerNorm: rows('input', 'residual', 'out', 'sum', 'mean', 'rstd'),
   crossEntropy: rows('logits', 'targets', 'rowScale', 'loss', 'gradLogits'),
   gather: rows('ids', 'out'),
+  scatterAdd: rows('rows', 'ids'),
+  adamW: rows('parameter', 'gradient', 'firstMoment', 'secondMoment', 'master'),
+  random: drawn('out'),
+  dropout: drawn('input', 'out'),
   causalConv1d: rows(...sequences),
   convolution: rows('input', 'out'),
   convolutionGradInput: rows('gradOut', 'gradIn'),
@@ -91,13 +107,15 @@ export function halves(operation: Operation, limit: number): [Operation, Operati
   if (!large.includes(true)) return null
   const { operandNames } = signatures[kernel]
   const ways = alike.has(kernel) ? alikeCuts(operation) : (cuts[kernel]?.(operation) ?? [])
-  for (const { axes, secondNumbers = numbers } of ways) {
+  for (const { axes, secondNumbers = () => numbers } of ways) {
     const axisOf = (i: number): number | undefined => axes[operandNames[i]]
     const extents = operands.flatMap((operand, i) => operand?.shape[axisOf(i) ?? -1] ?? [])
     const [extent] = extents
     if (extent < 2 || extents.some((other) => other !== extent)) continue
     // Whole vectors stay whole, so that what was read by fours or eights still is.
     const middle = extent >= 16 ? Math.floor(extent / 16) * 8 : extent >> 1
+    const numbersOfSecond = secondNumbers(middle)
+    if (!numbersOfSecond) continue
     const slice = (start: number, end: number) =>
       operands.map((operand, i) => {
         const axis = axisOf(i)
@@ -109,7 +127,7 @@ export function halves(operation: Operation, limit: number): [Operation, Operati
     if (!operands.some((_, i) => shrinks(i))) continue
     return [
       { kernel, operands: first, numbers },
-      { kernel, operands: second, numbers: secondNumbers },
+      { kernel, operands: second, numbers: numbersOfSecond },
     ]
   }
   return null

@@ -35,7 +35,7 @@ test('tensors larger than a binding are worked on in parts', { skip }, async () 
   const narrow = await openWebGpu({ bindingBytes: 16384 })
   try {
     const whole = await runSuite(narrow, openReference(), {
-      kernels: ['fill', 'copy', 'unary', 'binary', 'select', 'axpby'],
+      kernels: ['fill', 'copy', 'unary', 'binary', 'select', 'axpby', 'scatterAdd', 'adamW', 'random', 'dropout'],
     })
     assert.deepEqual(whole.failures.map(describeFailure), [])
     assert.ok(whole.passed > 0)
@@ -47,7 +47,7 @@ test('tensors larger than a binding are worked on in parts', { skip }, async () 
     const counts = Object.fromEntries(
       large.map((kernel) => [kernel, failures.filter((f) => f.kernel === kernel).length]),
     )
-    assert.deepEqual(counts, { softmax: 2, gemm: 2, rmsNorm: 0, crossEntropy: 4, gather: 6, reduce: 7 })
+    assert.deepEqual(counts, { softmax: 2, gemm: 2, rmsNorm: 0, crossEntropy: 4, gather: 0, reduce: 2 })
   } finally {
     await narrow.close()
   }
