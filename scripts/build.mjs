@@ -3,6 +3,7 @@
 // that a repeat costs nothing. Without a C++ compiler the add-on is left out, with one line saying so.
 // `npm run build -- ts native` builds some parts.
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildNative } from './build-native.mjs'
 import { buildStudio } from './build-studio.mjs'
@@ -12,9 +13,9 @@ import { root } from './setup.mjs'
 
 const parts = {
   ts: () => {
-    const { status } = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root], {
-      stdio: 'inherit',
-    })
+    const compiler = join(root, 'node_modules/typescript/bin/tsc')
+    if (!existsSync(compiler)) throw new Error('nothing is installed yet; run `npm ci --ignore-scripts` first')
+    const { status } = spawnSync(process.execPath, [compiler, '-p', root], { stdio: 'inherit' })
     if (status !== 0) throw new Error('TypeScript did not compile')
   },
   native: async () => {

@@ -1,4 +1,4 @@
-// What `npm test` and `npm run demo` need before they start: the locked packages installed and everything built. Cheap to
+// What `npm test`, `npm run demo` and `npm run studio` need before they start: the locked packages installed and everything built. Cheap to
 // repeat. Needs only Node and npm, so it imports no package.
 import { spawnSync } from 'node:child_process'
 import { existsSync, lstatSync, readFileSync } from 'node:fs'
@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Installs and builds what is missing or out of date. Returns null, or one line saying what failed. */
-export function setUp() {
+/** Installs and builds what is missing or out of date: all, or some `parts` of the build. Returns null, or one line saying what failed. */
+export function setUp(...parts) {
   const stale = staleReason()
   if (stale) {
     const folder = join(root, 'node_modules')
@@ -20,7 +20,7 @@ export function setUp() {
     const status = npm('ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund')
     if (status !== 0) return '`npm ci` failed'
   }
-  return npm('run', '--silent', 'build') === 0 ? null : '`npm run build` failed'
+  return npm('run', '--silent', 'build', '--', ...parts) === 0 ? null : '`npm run build` failed'
 }
 
 /** Environment that lets WebGPU run without a GPU: the software Vulkan driver that Debian's Chromium brings. */
