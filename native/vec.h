@@ -15,6 +15,12 @@ typedef u16 vh __attribute__((vector_size(W * 2)));
 typedef float vfUnaligned __attribute__((vector_size(W * 4), aligned(1), may_alias));
 typedef u16 vhUnaligned __attribute__((vector_size(W * 2), aligned(1), may_alias));
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define MK_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MK_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+
 static inline vf splat(float x) { return x - vf{}; }
 static inline vi splat(i32 x) { return x - vi{}; }
 static inline vf load(const float* p) { return *(const vfUnaligned*)p; }
@@ -22,6 +28,14 @@ static inline void store(float* p, vf x) { *(vfUnaligned*)p = x; }
 static inline vi bits(vf x) { return (vi)x; }
 static inline vf unbits(vi x) { return (vf)x; }
 static inline vf choose(vi mask, vf a, vf b) { return mask ? a : b; }
+/// Lane i holds i.
+static inline vi lanes() {
+  vi n = {};
+  for (int i = 0; i < W; i++) n[i] = i;
+  return n;
+}
+/// The first n lanes of x, 0 in the rest; n may be more than W.
+static inline vf firstLanes(vf x, i64 n) { return choose(lanes() < splat((i32)least<i64>(n, W)), x, vf{}); }
 #ifdef __wasm__
 // By instructions of a fixed meaning: the compiler makes a relaxed minimum, which may lose NaN, of a comparison.
 static inline vf atLeast(vf x, vf bound) { return (vf)__builtin_wasm_pmax_f32x4(x, bound); }
@@ -59,11 +73,17 @@ static inline vf fma(vf a, vf b, vf c) {
 
 /// Sum of the lanes in a fixed tree order.
 static inline float sum(vf x) {
-  float lane[W];
-  store(lane, x);
-  for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-  return lane[0];
+#if MK_LANES == 16
+  x = x + MK_SHUFFLE(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  x = x + MK_SHUFFLE(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+  x = x + MK_SHUFFLE(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+#elif MK_LANES == 8
+  x = x + MK_SHUFFLE(x, x, 4, 5, 6, 7, 0, 1, 2, 3);
+  x = x + MK_SHUFFLE(x, x, 2, 3, 0, 1, 6, 7, 4, 5);
+#else
+  x = x + MK_SHUFFLE(x, x, 2, 3, 0, 1);
+#endif
+  return x[0] + x[1];
 }
 /// Largest lane; NaN if any lane is NaN.
 static inline float maximum(vf x) {
@@ -172,6 +192,27 @@ static inline void storePart(typename S::T* p, vf x, i64 n) {
   S::store(lane, x);
   for (i64 i = 0; i < n; i++) p[i] = lane[i];
 }
+// Where the processor loads and stores the lanes of a mask, floats need no detour.
+#if defined(__GNUC__) && !defined(__clang__) && MK_LANES == 16 && defined(__AVX512F__)
+template <>
+inline vf loadPart<F32>(const float* p, i64 n) {
+  return __builtin_ia32_loadups512_mask(p, vf{}, (u16)((1u << n) - 1));
+}
+template <>
+inline void storePart<F32>(float* p, vf x, i64 n) {
+  __builtin_ia32_storeups512_mask(p, x, (u16)((1u << n) - 1));
+}
+#elif defined(__GNUC__) && !defined(__clang__) && MK_LANES == 8 && defined(__AVX2__)
+template <>
+inline vf loadPart<F32>(const float* p, i64 n) {
+  return __builtin_ia32_maskloadps256((const vf*)p, lanes() < splat((i32)n));
+}
+template <>
+inline void storePart<F32>(float* p, vf x, i64 n) {
+  __builtin_ia32_maskstoreps256((vf*)p, lanes() < splat((i32)n), x);
+}
+#endif
+
 template <class S>
 static inline vf loadUpTo(const typename S::T* p, i64 n) { return n >= W ? S::load(p) : loadPart<S>(p, n); }
 template <class S>

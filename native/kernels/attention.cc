@@ -36,7 +36,7 @@ struct Running {
   /// Turns `count` scores, of which the row sees the first `seen`, into weights (0 where unseen). Returns the factor by
   /// which earlier weights have shrunk.
   float weigh(float* scores, i64 count, i64 seen) {
-    const vi lane = laneNumbers();
+    const vi lane = lanes();
     vf best = splat(-__builtin_inff());
     for (i64 c = 0; c < seen; c += W) {
       vf x = load(scores + c);

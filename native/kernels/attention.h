@@ -156,13 +156,6 @@ static inline void addMixtures(const float* weights, const float* rows, i64 coun
   for (; p < padded; p += W) addMixed<1>(weights, rows + p, count, padded, to + p);
 }
 
-/// 0, 1, 2, ...
-static inline vi laneNumbers() {
-  vi n;
-  for (int l = 0; l < W; l++) n[l] = l;
-  return n;
-}
-
 /// Writes one row of P floats, times `factor`.
 static inline void writeRow(const Rows& m, i64 r, i64 width, const float* from, float factor) {
   const i64 at = m.at(r);

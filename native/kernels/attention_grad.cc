@@ -34,7 +34,7 @@ struct Pass {
 /// columns keys [column, ..), or the other way round.
 template <bool QUERIES_ARE_ROWS>
 void differentiate(const Queries& q, i64 row, i64 column, i64 columns, float* scores, float* products) {
-  const vi lane = laneNumbers();
+  const vi lane = lanes();
   for (int i = 0; i < TILE_ROWS; i++)
     for (i64 c = 0; c < columns; c += W) {
       float* const s = scores + i * COLUMNS + c;

@@ -40,9 +40,7 @@ float meanSquare(const float* row, i64 n, float center) {
     b = fma(y, y, b);
   }
   for (; i < n; i += W) {
-    const i64 left = n - i;
-    vf x = load(row + i) - center;
-    for (i64 l = left; l < W; l++) x[l] = 0;
+    const vf x = firstLanes(load(row + i) - center, n - i);
     a = fma(x, x, a);
   }
   return sum(a + b) / (float)n;
@@ -101,8 +99,7 @@ void normalizeGrad(const Args& args, const View& input, const View& weight, cons
       vf dot = {}, total = {};
       for (i64 i = 0; i < n; i += W) {
         const i64 left = n - i;
-        vf x = (loadAny(input, r * input.stride[0] + i, left) - center) * scale;
-        for (i64 l = left; l < W; l++) x[l] = 0;
+        const vf x = firstLanes((loadAny(input, r * input.stride[0] + i, left) - center) * scale, left);
         const vf go = loadAny(gradOut, r * gradOut.stride[0] + i, left);
         if (sumWeight) {
           store(sumWeight + i, fma(go, x, load(sumWeight + i)));

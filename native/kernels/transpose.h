@@ -6,11 +6,6 @@ namespace MK_ISA {
 
 // One step exchanges the off-diagonal blocks of width h between rows that lie h apart: `low` takes the lanes without bit
 // h of a and, moved up by h, of b; `high` those with it.
-#if defined(__clang__) || __GNUC__ >= 12
-#define MK_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define MK_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
-#endif
 
 template <int H>
 static inline void exchange(vf& a, vf& b);
@@ -52,6 +47,5 @@ static inline void transpose(vf (&row)[W]) {
 
 #undef MK_EXCHANGE
 #undef MK_UNPACK
-#undef MK_SHUFFLE
 
 }  // namespace MK_ISA
