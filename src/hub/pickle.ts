@@ -221,7 +221,7 @@ class Machine {
       throw new PickleError(
         this.file,
         'pickle-global',
-        `the pickle names ${quoted(full)}; only tensors, storages and OrderedDict are read, since anything else could run code`,
+        `the pickle names ${quoted(full)}; only tensors, storages and OrderedDict are read, since anything else could run code; save model.state_dict() by itself`,
       )
     this.push(new PickleGlobal(full))
   }

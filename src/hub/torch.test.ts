@@ -132,6 +132,31 @@ describe('a PyTorch zip file', () => {
     }
   })
 
+  test('of a training run gives the only state dict in it, and where there are several asks for one', async () => {
+    const weights = op.dict(op.text('w'), tensor())
+    const other = op.dict(op.text('v'), tensor({ key: '1' }))
+    const optimizer = op.dict(op.text('state'), op.dict(op.int(0), op.dict(op.text('exp_avg'), tensor({ key: '1' }))))
+    const storages = { 0: floats, 1: floats }
+    const inside = stateDictPickle({ epoch: op.int(3), net: op.dict(op.text('weights'), weights), optimizer })
+    const reader = await open(torchZip(inside, storages))
+    assert.deepEqual([...reader.tensors.keys()], ['w'])
+    const data = legacyStorage(6, floats) + legacyStorage(6, Uint8Array.from(floats).reverse())
+    const older = await open(torchLegacy(inside, ['1', '0'], data))
+    assert.notDeepEqual(await values(older, 'w'), [1, 2, 3, 4, 5, 6])
+    assert.deepEqual(await values(await open(torchLegacy(inside, ['0', '1'], data)), 'w'), [1, 2, 3, 4, 5, 6])
+    await refused(
+      torchZip(stateDictPickle({ netG: weights, nets: op.dict(op.text('D'), other) }), storages),
+      'torch-not-a-dict',
+      /holds 2 state dicts: \["netG"\], \["nets"\]\["D"\]; save the one to take by itself: torch\.save\(torch\.load\(file\)\["netG"\], \.\.\.\)/,
+    )
+    await refused(
+      torchZip(stateDictPickle({ model: op.dict(op.text('w'), tensor(), op.text('n'), op.int(3)) })),
+      'torch-not-a-tensor',
+      /"n": expected a tensor, got 3/,
+      'n',
+    )
+  })
+
   test('that is no state dict is refused', async () => {
     const zip = (value: string) => torchZip(op.begin + value + op.end)
     await refused(zip(op.list()), 'torch-not-a-dict', /expected a state dict, got a list; save model\.state_dict\(\)/)
@@ -318,6 +343,28 @@ print(json.dumps(raw))
         assert.equal(Buffer.from(await reader.read(name)).toString('hex'), hex, `${options} ${name}`)
       }
       assert.equal(reader.tensors.get('0.weight')!.data, reader.tensors.get('1.weight')!.data)
+      await reader.close()
+    }
+  })
+
+  test('gives the weights beside an optimizer, in both forms', async () => {
+    const training = `
+import sys, json, torch
+net = torch.nn.Linear(3, 2)
+adam = torch.optim.AdamW(net.parameters())
+net(torch.randn(4, 3)).sum().backward()
+adam.step()
+schedule = torch.optim.lr_scheduler.StepLR(adam, 2)
+torch.save({'net': net.state_dict(), 'optimizer': adam.state_dict(), 'schedule': schedule.state_dict(), 'epoch': 3,
+            'best': 0.5}, sys.argv[1], **json.loads(sys.argv[2]))
+print(net.weight.detach().numpy().tobytes().hex())
+`
+    for (const options of ['{}', '{"_use_new_zipfile_serialization": false}']) {
+      const path = join(folder, 'training.pt')
+      const expected = execFileSync(python!, ['-c', training, path, options], { encoding: 'utf8' })
+      const reader = await openCheckpoint(path)
+      assert.deepEqual([...reader.tensors.keys()].sort(), ['bias', 'weight'])
+      assert.equal(Buffer.from(await reader.read('weight')).toString('hex'), expected.trim())
       await reader.close()
     }
   })

@@ -147,7 +147,9 @@ async function openLegacy(ranges: Ranges): Promise<Opened> {
   }
   const [, , system, dict, keys] = values
   if (system instanceof Map && system.get('little_endian') === false) throw bigEndian(file, 'big')
-  const { tensors, storages } = stateDict(dict, file)
+  const { tensors, storages: used } = stateDict(dict, file)
+  // The data of an optimizer's tensors lie between those of the weights.
+  const storages = new Map([...storagesIn(dict, file), ...used])
   if (!Array.isArray(keys)) throw new TorchError(file, null, 'torch-layout', 'expected a list of storages, got none')
   const positions = new Map<string, number>()
   for (const key of keys) {
@@ -168,6 +170,29 @@ async function openLegacy(ranges: Ranges): Promise<Opened> {
     if (!positions.has(key))
       throw new TorchError(file, null, 'torch-storage', `storage ${quoted(key)}: the file holds no data for it`)
   return { tensors, positions }
+}
+
+/** All storages that a pickle names, whatever they belong to. */
+function storagesIn(whole: PickleValue, file: string): Map<string, Storage> {
+  const found = new Map<string, Storage>()
+  const seen = new Set<PickleValue>()
+  const left: PickleValue[] = [whole]
+  for (let value = left.pop(); value !== undefined; value = left.pop()) {
+    if (typeof value !== 'object' || value === null || seen.has(value)) continue
+    seen.add(value)
+    if (value instanceof PersistentId) {
+      const storage = storageOf(value, (fault, detail) => new TorchError(file, null, fault, detail))
+      found.set(storage.key, storage)
+    } else for (const inner of partsOf(value)) left.push(inner)
+  }
+  return found
+}
+
+function partsOf(value: PickleValue): Iterable<PickleValue> {
+  if (value instanceof Map) return value.values()
+  if (value instanceof PickleCall) return value.args
+  if (value instanceof PickleTuple) return value.items
+  return Array.isArray(value) ? value : []
 }
 
 const bigEndian = (file: string, order: string) =>
@@ -203,11 +228,55 @@ async function readPickleAt(ranges: Ranges, position: number): Promise<{ value: 
 
 /** Under which names training code keeps the weights beside the rest of its state. */
 const weightsKeys = ['model', 'state_dict']
+/** A state dict lies no deeper in a training checkpoint. */
+const mostNesting = 3
+
+const isTensor = (value: PickleValue) =>
+  value instanceof PickleCall && (value.callee === rebuildTensor || value.callee === rebuildParameter)
+
+const holdsTensors = (dict: PickleDict) => [...dict.values()].some(isTensor)
+
+const isStateDict = (dict: PickleDict) =>
+  dict.size > 0 && [...dict].every(([name, value]) => typeof name === 'string' && isTensor(value))
+
+type PickleDict = Map<PickleValue, PickleValue>
+
+/** The state dicts inside a dict, each once, by the keys that lead to them. Those of an optimizer have numbers for names. */
+function innerStateDicts(whole: PickleDict): [keys: readonly string[], dict: PickleDict][] {
+  const found: [readonly string[], PickleDict][] = []
+  const seen = new Set<PickleValue>()
+  const search = (dict: PickleDict, keys: readonly string[]) => {
+    for (const [key, value] of dict) {
+      if (typeof key !== 'string' || !(value instanceof Map) || seen.has(value)) continue
+      seen.add(value)
+      if (isStateDict(value)) found.push([[...keys, key], value])
+      else if (keys.length + 1 < mostNesting) search(value, [...keys, key])
+    }
+  }
+  search(whole, [])
+  return found
+}
+
+/** The dict that holds the weights: the whole, one under a usual name, or the only state dict inside. */
+function weightsIn(whole: PickleValue, file: string): PickleValue {
+  if (!(whole instanceof Map) || holdsTensors(whole)) return whole
+  const named = weightsKeys.map((key) => whole.get(key)).find((value) => value instanceof Map && holdsTensors(value))
+  if (named) return named
+  const found = innerStateDicts(whole)
+  if (found.length === 0) return whole
+  if (found.length === 1) return found[0][1]
+  const places = found.map(([keys]) => keys.map((key) => `[${quoted(key)}]`).join(''))
+  throw new TorchError(
+    file,
+    null,
+    'torch-not-a-dict',
+    `holds ${found.length} state dicts: ${places.slice(0, 8).join(', ')}${places.length > 8 ? ', ...' : ''}; save the one to take by itself: torch.save(torch.load(file)${places[0]}, ...)`,
+  )
+}
 
 /** The tensors of a state dict's pickle, or of the one that a training checkpoint holds, each checked against its storage. */
 function stateDict(whole: PickleValue, file: string) {
-  const key = whole instanceof Map ? weightsKeys.find((name) => whole.get(name) instanceof Map) : undefined
-  const value = key === undefined ? whole : (whole as Map<PickleValue, PickleValue>).get(key)!
+  const value = weightsIn(whole, file)
   if (!(value instanceof Map))
     throw new TorchError(
       file,
