@@ -12,7 +12,7 @@ export const experiment: Experiment = {
   headline: 'classification/same parameters',
   notes: [
     'CIFAR-10 at 32 x 32 in place of ImageNet: 10,000 training and 2,000 test images (JPEG), 1,500 steps of 64, networks of 370 to 420 thousand parameters.',
-    'The teacher is a network of gated convolutions of 708 thousand parameters, trained for twice the steps, in place of RegNetY-16GF.',
+    'The teacher is a network of gated convolutions of 708 thousand parameters, trained for twice the steps, in place of RegNetY-16GF; only with `--full`, since it takes as long as all else.',
     segmentationNote,
     'Detection and instance segmentation are not part of this experiment.',
   ],

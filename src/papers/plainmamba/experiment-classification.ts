@@ -54,6 +54,7 @@ export const classificationPart: Part = {
         grid: [],
         seconds: 120,
         only: ['quick', 'full'],
+        seeds: 1,
       }),
     ),
   },

@@ -16,7 +16,7 @@ export const experiment: Experiment = {
     'At equal parameters PlainMamba-mini takes 1.5 times the operations of Vim-mini; a Vim of equal operations is compared beside it.',
     segmentationNote,
     'Segmentation here is at half size, in crops of 128 x 128 (32 x 32 tokens); Vim-mini gives the sums after its layers as PlainMamba-mini does, where its official code for dense tasks gives the mixers’ outputs alone. The specification names only where the criterion fails, 2 points below Vim-mini, so that is what it asks.',
-    'The ablations (`--full`) are reported beside the claim; differences of a point are noise at this size.',
+    'The ablations (`--full`, one seed) are reported beside the claim; differences of a point are noise at this size.',
   ],
   parts: [classificationPart, resolutionPart, segmentationPart],
 }
