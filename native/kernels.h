@@ -7,7 +7,7 @@
   X(fill) X(copy) X(unary) X(unaryGrad) X(binary) X(select)    \
   X(axpby)                                                     \
   X(reduce) X(softmax) X(softmaxGrad) X(crossEntropy)          \
-  X(gather) X(scatterAdd) X(adamW) X(random) X(dropout)        \
+  X(gather) X(scatterAdd) X(adamW) X(random) X(dropout) X(sample) \
   X(gatedActivation) X(gatedActivationGrad)                    \
   X(gemm)                                                      \
   X(selectiveScan) X(selectiveScanGrad)                        \

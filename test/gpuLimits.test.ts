@@ -50,7 +50,7 @@ async function run(backend: Backend): Promise<{ measured: number[]; written: Int
   dropped.dispose()
   const decoder = new Decoder(model.eval())
   const written: Int32Array[] = []
-  for await (const chosen of decoder.greedy(Int32Array.of(151), 12)) written.push(chosen)
+  for await (const chosen of decoder.chosen(Int32Array.of(151), 12)) written.push(chosen)
   decoder.dispose()
   optimizer.dispose()
   model.dispose()

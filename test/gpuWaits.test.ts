@@ -8,6 +8,7 @@ import { openWebGpu } from '../src/backend/webgpu/index.js'
 import { Decoder } from '../src/models/decoding.js'
 import { mambaDefaults } from '../src/models/mamba-config.js'
 import { MambaLM } from '../src/models/mamba-lm.js'
+import { uniformDraw } from '../src/models/sampling.js'
 import { backward, outsideScopes, scope, setDefaultBackend, tensor } from '../src/tensor/index.js'
 import { AdamW } from '../src/train/adamw.js'
 
@@ -72,7 +73,7 @@ test('a training step waits once for each value that is read, and decoding once 
   const decoder = new Decoder(model.eval())
   const decode = async (count: number) => {
     let got = 0
-    for await (const chosen of decoder.greedy(Int32Array.of(1), count)) got += chosen.length
+    for await (const chosen of decoder.chosen(Int32Array.of(1), count)) got += chosen.length
     assert.equal(got, count)
   }
   await decode(8)
@@ -82,6 +83,35 @@ test('a training step waits once for each value that is read, and decoding once 
   assert.ok(gpu.submissionCount - submissions <= 25, `${gpu.submissionCount - submissions} submissions for 64 tokens`)
   decoder.dispose()
   await gpu.close()
+})
+
+test('sampling on the device draws what the CPU draws, and waits once in eight tokens', { skip }, async () => {
+  const draw = async (backend: Backend) => {
+    setDefaultBackend(backend)
+    const model = new MambaLM({ ...config, vocabSize: 300 }).initialize({ seed: 8 }).eval()
+    const decoder = new Decoder(model)
+    const got: number[] = []
+    const choice = { vocabSize: 290, sampling: { temperature: 0.9, topK: 40, topP: 0.95, minP: 0.02, uniform } }
+    for await (const [id] of decoder.chosen(Int32Array.of(1), 48, choice)) got.push(id)
+    decoder.dispose()
+    return got
+  }
+  const uniform = (i: number) => uniformDraw(2, i)
+  const gpu = await openWebGpu()
+  try {
+    let got: number[] = []
+    assert.equal(
+      await waitsOf(gpu, async () => {
+        got = await draw(gpu)
+      }),
+      6,
+    )
+    const native = openNative({ threads: 1 })
+    assert.deepEqual(got, await draw(native))
+    await native.close()
+  } finally {
+    await gpu.close()
+  }
 })
 
 test('decoding many sequences takes five dispatches a layer, and the tokens that the CPU takes', { skip }, async () => {
@@ -94,7 +124,7 @@ test('decoding many sequences takes five dispatches a layer, and the tokens that
     const first = Int32Array.from({ length: 9 }, (_, row) => 3 * row)
     const dispatches = () => (backend as Partial<WebGpuBackend>).dispatchCount ?? 0
     const before = dispatches()
-    for await (const ids of decoder.greedy(first, 16)) got.push(ids)
+    for await (const ids of decoder.chosen(first, 16)) got.push(ids)
     decoder.dispose()
     return { got, perToken: (dispatches() - before) / 16 }
   }

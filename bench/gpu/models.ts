@@ -66,18 +66,25 @@ function halveMatrices(model: MambaLM): void {
       parameter.value = noGrad(() => outsideScopes(() => cast(parameter.value, 'float16')))
 }
 
-/** Greedy decoding, the tokens chosen on the device. */
+/** A usual way to sample; which draws does not matter for the time. */
+const sampling = { temperature: 0.8, topK: 50, topP: 0.95, minP: 0, uniform: (i: number) => (i * 0.618) % 1 }
+
+/** Decoding, the tokens chosen on the device: the most likely ones, and once drawn. */
 export async function* measureDecode(gpu: WebGpuBackend): AsyncGenerator<Row> {
   const model = new MambaLM(shape).initialize()
   model.eval()
   for (const dtype of ['float32', 'float16'] as const) {
     if (dtype === 'float16') halveMatrices(model)
-    for (const batch of [1, 64]) {
+    for (const [batch, choice] of [
+      [1, {}],
+      ...(dtype === 'float16' ? ([[1, { sampling }]] as const) : []),
+      [64, {}],
+    ] as const) {
       const decoder = new Decoder(model, batch)
       const first = Int32Array.from({ length: batch }, (_, b) => (7919 * b) % shape.vocabSize)
       const decode = async (count: number) => {
         let last: Int32Array = first
-        for await (const ids of decoder.greedy(first, count)) last = ids
+        for await (const ids of decoder.chosen(first, count, choice)) last = ids
         return last
       }
       await decode(240)
@@ -94,10 +101,15 @@ export async function* measureDecode(gpu: WebGpuBackend): AsyncGenerator<Row> {
       const steps = 8
       const onDevice = kernels.reduce((sum, { seconds }) => sum + seconds, 0) * (1000 / steps)
       yield {
-        what: `decode of 130M, batch ${batch}, ${dtype}`,
+        what: `decode of 130M, batch ${batch}, ${dtype}${'sampling' in choice ? ', temperature 0.8, top-k 50, top-p 0.95' : ''}`,
         milliseconds: ms,
         rate: `${((1000 * batch) / ms).toFixed(0)} tokens/s`,
-        target: dtype === 'float32' ? undefined : batch === 1 ? '1000 tokens/s, 110 dispatches' : '32000 tokens/s',
+        target:
+          dtype === 'float32' || 'sampling' in choice
+            ? undefined
+            : batch === 1
+              ? '1000 tokens/s, 110 dispatches'
+              : '32000 tokens/s',
         detail: [`${counts}; kernels ${onDevice.toFixed(3)} ms a token`, ...describeKernels(kernels, steps, 25)],
       }
       decoder.dispose()

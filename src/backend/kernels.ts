@@ -196,6 +196,11 @@ export const kernels = {
     operands: { logits: 'r', targets: 'r', classWeights: 'r?', rowScale: 'r?', loss: 'w?', gradLogits: 'w?' },
     numbers: ['ignoreIndex', 'labelSmoothing', 'scale'],
   },
+  /** Draws an index of each row of logits (B, n) into out (B) int32. Its weight is exp((logit - the row's largest) / temperature), temperature > 0; kept are the topK largest (0: all, the first of equals), of these the largest that together reach the share topP of their weight, of these those whose weight is at least minP. The first index, in order, at which the sum of the weights kept reaches uniform[b] of their total; uniform (B) float32 in [0, 1]. */
+  sample: {
+    operands: { logits: 'r', uniform: 'r', out: 'w' },
+    numbers: ['temperature', 'topK', 'topP', 'minP'],
+  },
   /** out[r, :] = table[ids[r], :]; table (V, n), ids (R) int32. An id outside [0, V) is an index error and gives zeros. */
   gather: { operands: { table: 'r', ids: 'r', out: 'w' }, numbers: [] },
   /** table[ids[r], :] += rows[r, :], float32, rows added in order of r. An id outside is an index error and adds nothing. */

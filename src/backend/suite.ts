@@ -25,6 +25,7 @@ import type {
 } from './suite/operands.js'
 import { reduceCases } from './suite/reduce.cases.js'
 import { rowCases } from './suite/rows.cases.js'
+import { sampleCases } from './suite/sample.cases.js'
 import { samplingCases } from './suite/sampling.cases.js'
 import { scanCases } from './suite/scan.cases.js'
 import { scanProperties } from './suite/scan.properties.js'
@@ -84,6 +85,7 @@ const families: readonly (readonly [() => Iterable<KernelCase | PropertyCase>, r
   [scanCases, ['selectiveScan', 'selectiveScanGrad']],
   [stepCases, ['mambaStepIn', 'mambaStepScan']],
   [attentionCases, ['attention', 'attentionGrad', 'rotary', 'gatedActivation', 'gatedActivationGrad']],
+  [sampleCases, ['sample']],
   [updateCases, ['adamW', 'random', 'dropout']],
   [convProperties, ['causalConv1d', 'causalConv1dGrad']],
   [scanProperties, ['selectiveScan', 'selectiveScanGrad']],

@@ -41,7 +41,22 @@ const fewSequences = 8
 const argmax = reductions.indexOf('argmax')
 
 /** How many steps are recorded at once, and how many such recordings are under way, where nothing is read back between. */
-const greedyPace = ({ device }: Backend) => (device === 'webgpu' ? { steps: 8, ahead: 2 } : { steps: 1, ahead: 1 })
+const chosenPace = ({ device }: Backend) => (device === 'webgpu' ? { steps: 8, ahead: 2 } : { steps: 1, ahead: 1 })
+
+/** How a step chooses its tokens on the device. */
+export interface Choice {
+  /** Only ids below this. Default: all. */
+  readonly vocabSize?: number
+  /** Draws, as `sampleToken` does. Default: the most likely token. */
+  readonly sampling?: {
+    readonly temperature: number
+    readonly topK: number
+    readonly topP: number
+    readonly minP: number
+    /** What decides the draw of the tokens of step `i`, in [0, 1). */
+    readonly uniform: (i: number) => number
+  }
+}
 
 /** Decodes `batch` sequences in step: owns a state and the captured step that advances it. The weights must not change meanwhile. */
 export class Decoder {
@@ -52,8 +67,10 @@ export class Decoder {
   #capture: Capture | null = null
   /** The tokens that the steps of a recording choose, (steps, B, 1), and the recording. */
   #chosen: Tensor | null = null
-  /** Steps that take the most likely of the ids below vocabSize. */
-  #greedyCapture: { readonly vocabSize: number; readonly capture: Capture } | null = null
+  /** What decides the draws of those steps, (steps). */
+  #uniform: Tensor | null = null
+  /** Steps that choose as `key` says. */
+  #choosing: { readonly key: string; readonly capture: Capture } | null = null
 
   /** Starts from `state` (taken over) or from the beginning. */
   constructor(
@@ -125,18 +142,17 @@ export class Decoder {
   }
 
   /**
-   * Takes one token for each sequence, and then each sequence's most likely one with an id below `vocabSize`, `count`
+   * Takes one token for each sequence, and then what is chosen of its logits, by default the most likely one, `count`
    * times: yields the tokens (B) that follow. Logits stay on the device, where there are always steps under way; the state may be some steps ahead at the end.
    */
-  async *greedy(
-    tokens: Int32Array,
-    count: number,
-    vocabSize = this.model.config.vocabSize,
-  ): AsyncGenerator<Int32Array> {
+  async *chosen(tokens: Int32Array, count: number, choice: Choice = {}): AsyncGenerator<Int32Array> {
     const { backend } = this.#token
-    const { steps, ahead } = greedyPace(backend)
+    const { steps, ahead } = chosenPace(backend)
+    const { vocabSize = this.model.config.vocabSize, sampling } = choice
+    const key = JSON.stringify({ vocabSize, ...sampling })
     this.#chosen ??= outsideScopes(() => empty(backend, [steps, this.batch, 1], 'int32'))
-    const chosen = this.#chosen
+    this.#uniform ??= outsideScopes(() => empty(backend, [steps], 'float32'))
+    const [chosen, uniform] = [this.#chosen, this.#uniform]
     const bytes = new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength)
     backend.upload(chosen.buffer, 4 * this.batch * (steps - 1), bytes)
     const pending: Promise<Int32Array>[] = []
@@ -145,10 +161,14 @@ export class Decoder {
     try {
       while (yielded < count) {
         for (; pending.length < ahead && enqueued < count; enqueued += steps) {
-          if (this.#greedyCapture?.vocabSize === vocabSize) this.#greedyCapture.capture.replay()
+          if (sampling) {
+            const draws = Float32Array.from({ length: steps }, (_, step) => sampling.uniform(enqueued + step))
+            backend.upload(uniform.buffer, 0, new Uint8Array(draws.buffer))
+          }
+          if (this.#choosing?.key === key) this.#choosing.capture.replay()
           else {
-            this.#greedyCapture?.capture.dispose()
-            this.#greedyCapture = { vocabSize, capture: this.#recordGreedy(chosen, vocabSize) }
+            this.#choosing?.capture.dispose()
+            this.#choosing = { key, capture: this.#recordChoices(chosen, uniform, vocabSize, sampling) }
           }
           pending.push(chosen.data() as Promise<Int32Array>)
         }
@@ -163,7 +183,7 @@ export class Decoder {
   }
 
   /** Runs the steps of a recording and keeps it. */
-  #recordGreedy(chosen: Tensor, vocabSize: number): Capture {
+  #recordChoices(chosen: Tensor, uniform: Tensor, vocabSize: number, sampling: Choice['sampling']): Capture {
     const { backend, shape } = chosen
     const [steps] = shape
     const at = (step: number) => chosen.view([this.batch, 1], [1, 1], step * this.batch)
@@ -173,9 +193,13 @@ export class Decoder {
       for (let step = 0; step < steps; step++)
         scope(() => {
           const logits = this.model.logits(this.#advance(at((step + steps - 1) % steps)))
-          const all = logits.view([this.batch, this.model.config.vocabSize, 1])
-          const rows = slice(all, 1, 0, vocabSize)
-          launch(backend, 'reduce', { input: rows, out: at(step) }, { reduction: argmax })
+          const all = [this.batch, this.model.config.vocabSize]
+          const rows = (shape: number[]) => slice(logits.view(shape), 1, 0, vocabSize)
+          if (sampling) {
+            const { uniform: _, ...numbers } = sampling
+            const one = { uniform: uniform.view([this.batch], [0], step), out: at(step).view([this.batch]) }
+            launch(backend, 'sample', { logits: rows(all), ...one }, numbers)
+          } else launch(backend, 'reduce', { input: rows([...all, 1]), out: at(step) }, { reduction: argmax })
         })
     })
     return backend.endCapture()
@@ -204,8 +228,9 @@ export class Decoder {
 
   dispose(): void {
     this.#capture?.dispose()
-    this.#greedyCapture?.capture.dispose()
+    this.#choosing?.capture.dispose()
     this.#chosen?.dispose()
+    this.#uniform?.dispose()
     disposeState(this.state)
     this.#token.dispose()
     this.#logits.dispose()

@@ -4,9 +4,16 @@
 import { launch } from '../backend/kernels.js'
 import { MambakitError } from '../errors.js'
 import { noGrad, outsideScopes, scope, slice } from '../tensor/index.js'
-import { cloneState, Decoder } from './decoding.js'
+import { type Choice, cloneState, Decoder } from './decoding.js'
 import type { MambaLM, MambaState } from './mamba-lm.js'
-import { checkSampling, type SamplingOptions, sampleToken, scoreToken, type TokenScore } from './sampling.js'
+import {
+  checkSampling,
+  type SamplingOptions,
+  sampleToken,
+  scoreToken,
+  type TokenScore,
+  uniformDraw,
+} from './sampling.js'
 
 export interface TokenOptions extends SamplingOptions {
   /** Default 128. */
@@ -73,7 +80,7 @@ export class TokenChooser {
     this.#seen.add(token)
     return { token, score: logprobs === undefined ? null : scoreToken(logits, token, logprobs) }
   }
-  /** As `choose`, where the token is known to be the most likely one. */
+  /** As `choose`, where the device has chosen the token. */
   take(token: number): { readonly token: number; readonly score: null } | null {
     const { maxTokens = 128, endToken = null } = this.options
     if (this.#position >= maxTokens || token === endToken) return null
@@ -85,9 +92,18 @@ export class TokenChooser {
   }
 }
 
-/** Do these options take the most likely token, whatever came before, and nothing but the token? */
-const isGreedy = ({ temperature = 1, topK = 0, repetitionPenalty = 1, logprobs }: TokenOptions) =>
-  (temperature === 0 || topK === 1) && repetitionPenalty === 1 && logprobs === undefined
+/**
+ * How the device chooses what these options ask for after the first token; null where only the host can: where a choice
+ * depends on the text before, logits are asked for, or the official min-p.
+ */
+function choiceOf(options: TokenOptions): Choice | null {
+  const { temperature = 1, topK = 0, topP = 1, minP = 0, minPMode, repetitionPenalty = 1, seed = 0 } = options
+  const { vocabSize, logprobs } = options
+  if (repetitionPenalty !== 1 || logprobs !== undefined) return null
+  if (temperature === 0 || topK === 1) return { vocabSize }
+  if (minPMode === 'mamba_ssm' && minP > 0 && topK === 0) return null
+  return { vocabSize, sampling: { temperature, topK, topP, minP, uniform: (i) => uniformDraw(seed, i + 1) } }
+}
 
 /** Sequences that are decoded in step: as many rows as matrix products take without a change in how they sum. */
 const rowsTogether = 8
@@ -139,10 +155,11 @@ async function* generateRows(
     }
     const allEnded = () => choosers.every((_, row) => ended.has(row))
     yield* each(choose)
-    if (isGreedy(options)) {
+    const choice = choiceOf(options)
+    if (choice) {
       // The device chooses, and goes on while the tokens before are on their way.
       if (!allEnded())
-        for await (const ids of decoder.greedy(tokens, (maxTokens ?? 128) - 1, options.vocabSize)) {
+        for await (const ids of decoder.chosen(tokens, (maxTokens ?? 128) - 1, choice)) {
           yield* each((row) => choosers[row].take(ids[row]))
           if (allEnded()) return
         }

@@ -10,7 +10,7 @@ import { languageModels } from './catalogue.js'
 import { cloneState, Decoder } from './decoding.js'
 import { ConfigError, type MambaLMConfig, mambaDefaults, parseMambaConfig, toOfficialConfig } from './mamba-config.js'
 import { MambaLM, type MambaState } from './mamba-lm.js'
-import { mostLikely } from './sampling.js'
+import { mostLikely, sampleToken, uniformDraw } from './sampling.js'
 
 const config: MambaLMConfig = { ...mambaDefaults, dModel: 20, nLayer: 3, vocabSize: 40 }
 const backends: [string, () => Backend, number][] = [
@@ -119,7 +119,33 @@ for (const [name, open, tolerance] of backends) {
       const byDevice = new Decoder(model, batch)
       await byDevice.prefill(prompts)
       const got: Int32Array[] = []
-      for await (const ids of byDevice.greedy(first, 11)) got.push(ids)
+      for await (const ids of byDevice.chosen(first, 11)) got.push(ids)
+      assert.deepEqual(got, expected)
+      byHost.dispose()
+      byDevice.dispose()
+    }
+    await backend.close()
+  })
+
+  test(`${name}: sampled decoding on the device takes the tokens that are drawn from the logits on the host`, async () => {
+    const { backend, model } = setUp()
+    for (const options of [
+      { temperature: 1, topK: 0, topP: 1, minP: 0 },
+      { temperature: 0.8, topK: 9, topP: 0.9, minP: 0.05 },
+    ]) {
+      const sampling = { ...options, uniform: (i: number) => uniformDraw(6, i) }
+      const byHost = new Decoder(model, 2)
+      const expected: Int32Array[] = []
+      const first = Int32Array.of(3, 5)
+      for (let i = 0, tokens = first; i < 11; i++) {
+        const logits = await byHost.step(tokens)
+        const row = (b: number) => logits.subarray(b * config.vocabSize, b * config.vocabSize + 30)
+        tokens = Int32Array.from([0, 1], (b) => sampleToken(row(b), { ...options, seed: 6 }, i))
+        expected.push(tokens)
+      }
+      const byDevice = new Decoder(model, 2)
+      const got: Int32Array[] = []
+      for await (const ids of byDevice.chosen(first, 11, { vocabSize: 30, sampling })) got.push(ids)
       assert.deepEqual(got, expected)
       byHost.dispose()
       byDevice.dispose()

@@ -62,7 +62,8 @@ export function mostLikely(logits: Float32Array): number {
 
 /**
  * Draws one token. Tokens in `seen` are penalised; the k most likely are kept, divided by the temperature, cut to the
- * nucleus and by min-p, and drawn from; number `position` of `seed` decides, so that the same seed gives the same text.
+ * nucleus and by min-p, and drawn from, in order of their ids; number `position` of `seed` decides, so that the same seed
+ * gives the same text. The kernel `sample` does the same on a device.
  * mirrors: sample and modify_logit_for_repetition_penalty of state-spaces/mamba (utils/generation.py)
  */
 export function sampleToken(
@@ -82,7 +83,7 @@ export function sampleToken(
     official && bound > 0 && bound < 1
       ? atLeast(logits, bound)
       : topK > 0 && topK < logits.length
-        ? largest(logits, topK)
+        ? largest(logits, topK).sort()
         : // Less likely ones never come up: a draw has 32 bits.
           atLeast(logits, peak - 40 * temperature)
   // The official rule may drop every token.
@@ -115,10 +116,15 @@ function sum(values: Float64Array): number {
   return total
 }
 
+/** Number `position` of a seed, in (0, 1). */
+export function uniformDraw(seed: number, position: number): number {
+  const bits = 2 ** 32
+  return (uniformInteger(bits, seed, position) + 0.5) / bits
+}
+
 /** An index, with probabilities in proportion to the weights; never one of weight 0. */
 function draw(weights: Float64Array, seed: number, position: number): number {
-  const bits = 2 ** 32
-  let left = ((uniformInteger(bits, seed, position) + 0.5) / bits) * sum(weights)
+  let left = uniformDraw(seed, position) * sum(weights)
   let last = 0
   for (let i = 0; i < weights.length; i++) {
     if (weights[i] === 0) continue
@@ -128,7 +134,7 @@ function draw(weights: Float64Array, seed: number, position: number): number {
   return last
 }
 
-/** The most likely of `tokens`, largest first, that together reach the share `topP` of all their weights. */
+/** The most likely of `tokens` that together reach the share `topP` of all their weights, in order of their ids. */
 function nucleus(logits: Float32Array, tokens: Uint32Array, weights: Float64Array, topP: number): Uint32Array {
   const total = sum(weights)
   // All tokens below this weight make up less than 1 - topP of the total, so none of them is needed to reach topP.
@@ -138,7 +144,10 @@ function nucleus(logits: Float32Array, tokens: Uint32Array, weights: Float64Arra
     .sort((i, j) => logits[tokens[j]] - logits[tokens[i]] || tokens[i] - tokens[j])
   let count = 0
   for (let reached = 0; count < order.length && reached < topP * total; count++) reached += weights[order[count]]
-  return order.subarray(0, count).map((i) => tokens[i])
+  return order
+    .subarray(0, count)
+    .map((i) => tokens[i])
+    .sort()
 }
 
 /** The tokens whose logit is at least `bound`, in order of their ids. */

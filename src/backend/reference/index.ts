@@ -20,6 +20,7 @@ import { dropout, random } from './random.reference.js'
 import { reduce, softmax, softmaxGrad } from './reduce.reference.js'
 import { maxPool, maxPoolGrad, resample } from './resample.reference.js'
 import { rotary } from './rotary.reference.js'
+import { sample } from './sample.reference.js'
 import { selectiveScan, selectiveScanGrad } from './scan.reference.js'
 import { ReferenceBuffer, type ReferenceKernel, View } from './view.js'
 
@@ -67,6 +68,7 @@ const table: { readonly [K in KernelName]: ReferenceKernel<K> } = {
   adamW,
   random,
   dropout,
+  sample,
 }
 
 type UntypedKernel = (

@@ -17,6 +17,7 @@ import { reduce } from './reduce.wgsl.js'
 import { maxPool, maxPoolGrad, resample } from './resample.wgsl.js'
 import { rotary } from './rotary.wgsl.js'
 import { softmax, softmaxGrad } from './rows.wgsl.js'
+import { sample } from './sample.wgsl.js'
 import { selectiveScan } from './scan.wgsl.js'
 import { selectiveScanGrad } from './scanGrad.wgsl.js'
 
@@ -56,4 +57,5 @@ export const encoders: Encoders = {
   adamW,
   random,
   dropout,
+  sample,
 }

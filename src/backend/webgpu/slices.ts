@@ -54,6 +54,7 @@ const cuts: Partial<Record<KernelName, Cuts>> = {
   crossEntropy: rows('logits', 'targets', 'rowScale', 'loss', 'gradLogits'),
   gather: rows('ids', 'out'),
   scatterAdd: rows('rows', 'ids'),
+  sample: rows('logits', 'uniform', 'out'),
   adamW: rows('parameter', 'gradient', 'firstMoment', 'secondMoment', 'master'),
   random: drawn('out'),
   dropout: drawn('input', 'out'),
