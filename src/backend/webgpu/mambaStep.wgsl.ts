@@ -86,6 +86,14 @@ function stepMany(launcher: Launcher, operands: StepIn, eps: number): void {
   convolveAndProject(launcher, operands, xz)
 }
 
+/** `name`: the sum of `parts` loads, all of which are under way at once. */
+const sumOfParts = (name: string, parts: number, load: (p: number) => string) =>
+  `${range(parts)
+    .map((p) => `let ${name}_${p} = ${load(p)};`)
+    .join(' ')} let ${name} = ${range(parts)
+    .map((p) => `${name}_${p}`)
+    .join(' + ')};`
+
 /** Part 0 of the stream becomes the sum of its parts, and `normalized` what RMSNorm makes of it. */
 function sumAndNormalize(launcher: Launcher, { stream, normWeight }: StepIn, eps: number, normalized: Operand): void {
   const [parts, rows, n] = stream.shape
@@ -101,9 +109,9 @@ function sumAndNormalize(launcher: Launcher, { stream, normWeight }: StepIn, eps
   const each = (text: string) => `for (var i = lane * ${step}u; i < args.n; i += ${lanes * step}u) { ${text} }`
   const scaled = `stream_get${four}(row + i) * scale * norm_get${four}(i)`
   launcher.dispatch({
-    label: `mambaStepIn.norm.${wide}.${lanes}.${parts > 1}`,
+    label: `mambaStepIn.norm.${wide}.${lanes}.${parts}`,
     bindings,
-    integers: { ...strideFields(bindings), rows, n, parts },
+    integers: { ...strideFields(bindings), rows, n },
     floats: { eps, share: 1 / n },
     workgroups: rowGrid(rows, lanes),
     code: () => `${groupReductions(lanes)}
@@ -111,13 +119,8 @@ ${rowEntry(lanes)}
   if (group >= args.rows) { return; }
   let row = group * args.stream_s1;
   var squares = 0.0;
-  ${each(`var v = stream_get${four}(row + i);
-    ${
-      parts > 1
-        ? `for (var p = 1u; p < args.parts; p++) { v += stream_get${four}(row + i + p * args.stream_s0); }
-    stream_set${four}(row + i, v);`
-        : ''
-    }
+  ${each(`${sumOfParts('v', parts, (p) => `stream_get${four}(row + i + ${p}u * args.stream_s0)`)}
+    ${parts > 1 ? `stream_set${four}(row + i, v);` : ''}
     squares += ${wide ? 'dot(v, v)' : 'v * v'};`)}
   let scale = inverseSqrt(groupSum(squares, lane) * args.share + args.eps);
   ${each(`out_set${four}(group * args.out_s0 + i, ${scaled});`)}
@@ -148,9 +151,9 @@ function convolveAndProject(launcher: Launcher, operands: StepIn, xz: Operand): 
     maps: write(projected),
   })
   dispatchLayers(launcher, {
-    label: `mambaStepIn.conv.${wide}.${K}.${block}.${Object.keys(bindings).join()}`,
+    label: `mambaStepIn.conv.${wide}.${K}.${block}.${xz.shape[0]}.${Object.keys(bindings).join()}`,
     bindings,
-    integers: { ...strideFields(bindings), parts: xz.shape[0], channels: D, rows: maps },
+    integers: { ...strideFields(bindings), channels: D, rows: maps },
     subgroups,
     workgroups: [blocks, 1, batch],
     code: () => `${logistic}
@@ -166,13 +169,11 @@ var<workgroup> channel_row: array<${wide ? 'vec4<f32>' : 'f32'}, ${block / step}
     ${range(K - 1)
       .map((k) => `let x${k + 1} = past_get(past_0 + ${k + 1}u * args.past_s1);`)
       .join(' ')}
-    var x = ${bias ? 'bias_get(d)' : '0.0'};
-    var z = ${bias ? 'bias_get(args.channels + d)' : '0.0'};
-    for (var p = 0u; p < args.parts; p++) {
-      let at = p * args.parts_s0 + b * args.parts_s1 + d;
-      x += parts_get(at);
-      z += parts_get(at + args.channels);
-    }
+    let at = b * args.parts_s1 + d;
+    ${sumOfParts('x_sum', xz.shape[0], (p) => `parts_get(at + ${p}u * args.parts_s0)`)}
+    ${sumOfParts('z_sum', xz.shape[0], (p) => `parts_get(at + args.channels + ${p}u * args.parts_s0)`)}
+    let x = x_sum${bias ? ' + bias_get(d)' : ''};
+    let z = z_sum${bias ? ' + bias_get(args.channels + d)' : ''};
     ${range(K - 1)
       .map((k) => `past_set(past_0 + ${k}u * args.past_s1, x${k + 1});`)
       .join(' ')}
@@ -331,9 +332,9 @@ export const mambaStepScan: Encoder<'mambaStepScan'> = (launcher, operands) => {
   const passes = summed ? Math.max(1, Math.floor(blockInvocations / 2 / perPass)) : 1
   const map = (i: string) => (summed ? `maps_row[${i}]` : `maps_get(maps_0 + ${i})`)
   dispatchLayers(launcher, {
-    label: `mambaStepScan.${lanes}.${invocations}.${passes}.${summed ? maps : 'whole'}`,
+    label: `mambaStepScan.${lanes}.${invocations}.${passes}.${summed ? `${maps}.${parts}` : 'whole'}`,
     bindings,
-    integers: { ...strideFields(bindings), channels, N, rank: dtWeight.shape[1], parts },
+    integers: { ...strideFields(bindings), channels, N, rank: dtWeight.shape[1] },
     subgroups,
     workgroups: [ceilDiv(channels, perPass * passes), 1, batch],
     code: () => `${logistic}
@@ -346,8 +347,7 @@ ${summed ? `var<workgroup> maps_row: array<f32, ${maps}>;` : ''}
   ${
     summed
       ? `for (var i = lane; i < ${maps}u; i += ${invocations}u) {
-    var total = maps_get(maps_0 + i);
-    for (var p = 1u; p < args.parts; p++) { total += maps_get(maps_0 + i + p * args.maps_s0); }
+    ${sumOfParts('total', parts, (p) => `maps_get(maps_0 + i + ${p}u * args.maps_s0)`)}
     maps_row[i] = total;
   }
   workgroupBarrier();`
