@@ -150,12 +150,16 @@ describe('the papers page as a static site', { skip: browserSkip }, () => {
     await using server = await FileServer.start(site, '/', { 'papers.json': JSON.stringify(mixed) })
     const { context, page, faults } = await visit(browser, { serviceWorkers: 'block' })
     await opened(page, server.address)
-    const titles = () => page.locator('.row h3').allTextContents()
+    const titles = () => page.locator('.row .name').allTextContents()
     const search = page.getByRole('searchbox')
     await page.keyboard.press('/')
     assert.equal(await search.evaluate((box) => box === document.activeElement), true)
     await search.pressSequentially('grpah mamba')
     assert.match((await titles())[0], /^Graph Mamba/)
+    assert.deepEqual(
+      await page.locator('h1, h2, h3').evaluateAll((all) => all.map(({ tagName }) => tagName).slice(0, 2)),
+      ['H1', 'H2'],
+    )
     await search.fill('')
     assert.equal(await page.getByRole('status').first().textContent(), '34 papers')
     await page.getByRole('combobox', { name: 'Domain' }).selectOption('remote sensing')

@@ -11,13 +11,15 @@ const longestSummary = 700
 export function Row({ entry, dated }: { entry: Entry; dated: boolean }) {
   const { id, title, summary, domain, date } = entry
   const facts = [dated || date === null ? '' : dateLabel(date), signature(entry), domain].filter(Boolean)
+  // Below the heading of its day, where there is one.
+  const Heading = dated ? 'h3' : 'h2'
   return (
     <li class="row">
-      <h3>
+      <Heading class="name">
         <a href={`#/paper/${encodeURIComponent(id)}`}>
           <bdi>{title}</bdi>
         </a>
-      </h3>
+      </Heading>
       <p class="facts">
         {facts.map((fact) => (
           <span key={fact}>{fact}</span>
