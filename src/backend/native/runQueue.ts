@@ -1,9 +1,12 @@
 // Keeps the queue and the threads of an add-on busy, for builds with sanitizers: many operations in flight, memory released
-// while it is still queued for, read-backs that nobody waits for, and a device left behind at work when the process ends.
+// while it is still queued for, read-backs that nobody waits for, a file read in between, and a device left behind at work
+// when the process ends.
 // Numbers must not depend on the number of threads. The last line of its output is the result as JSON.
 //   node dist/src/backend/native/runQueue.js [--addon FILE]
 import { createHash } from 'node:crypto'
-import { resolve } from 'node:path'
+import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { launch } from '../kernels.js'
 import type { DeviceBuffer, Operand } from '../types.js'
@@ -31,9 +34,13 @@ const batchOf = (one: Operand): Operand => ({
   strides: [size * size, ...one.strides],
 })
 
+const start = Float32Array.from({ length: size * size }, (_, i) => Math.sin(i))
+const folder = mkdtempSync(join(tmpdir(), 'mambakit-queue-'))
+writeFileSync(join(folder, 'start'), start)
+const file = openSync(join(folder, 'start'), 'r')
+
 /** Enqueues all rounds without waiting. The promises are of read-backs along the way, the last of the end. */
 function fill(backend: NativeBackend): Promise<ArrayBuffer>[] {
-  const start = Float32Array.from({ length: size * size }, (_, i) => Math.sin(i))
   const read: Promise<ArrayBuffer>[] = []
   let state = backend.allocate(bytes)
   backend.upload(state, 0, new Uint8Array(start.buffer))
@@ -48,6 +55,15 @@ function fill(backend: NativeBackend): Promise<ArrayBuffer>[] {
     state = next
     if (round % 8 === 7) read.push(backend.download(state, 0, bytes))
     if (round % 32 === 31) backend.upload(state, 0, new Uint8Array(start.buffer))
+    // In pieces, so that several threads read.
+    const piece = bytes / 8
+    const pieces = Array.from({ length: 8 }, (_, i) => ({
+      buffer: state,
+      offset: i * piece,
+      begin: i * piece,
+      bytes: piece,
+    }))
+    if (round % 32 === 15) void backend.readFile(file, pieces)
   }
   read.push(backend.download(state, 0, bytes))
   backend.release(state)
@@ -71,5 +87,6 @@ for (const threads of [1, 2, 3, 4]) {
 }
 const left = openNative({ addon, threads: 2 })
 fill(left)
+rmSync(folder, { recursive: true })
 console.log(JSON.stringify({ instructionSet: left.instructionSet, passed, failures }))
 process.exit()
