@@ -68,19 +68,39 @@ export class TestHub {
     }
   }
 
+  #etag(name: string): string {
+    const body = this.files.get(name) ?? Buffer.alloc(0)
+    const sha256 = createHash('sha256').update(body).digest('hex')
+    const git = createHash('sha1').update(`blob ${body.length}\0`).update(body).digest('hex')
+    return this.etags.get(name) ?? (body.length > 1000 ? sha256 : git)
+  }
+
+  /** What a description with blobs=true says of a file. */
+  #hashes(name: string): Record<string, unknown> {
+    const size = this.files.get(name)?.length ?? 0
+    const etag = this.#etag(name)
+    return size > 1000
+      ? { size, blobId: '0'.repeat(40), lfs: { sha256: etag, size, pointerSize: 130 } }
+      : { size, blobId: etag }
+  }
+
   private answer(host: SeenRequest['host'], request: IncomingMessage, response: ServerResponse): void {
     const { method = '', url = '' } = request
     const { authorization, range } = request.headers
     this.seen.push({ method, path: url, host, authorization, range })
-    const name = decodeURIComponent(url.slice(url.lastIndexOf('/') + 1))
+    const [path, query = ''] = url.split('?')
+    const name = decodeURIComponent(path.slice(path.lastIndexOf('/') + 1))
     const body = this.files.get(name) ?? Buffer.alloc(0)
     if (this.fault(request, response, body)) return
     if (host === 'storage') {
       sendRange(response, body, range, method)
       return
     }
-    if (/^\/api\/models\/owner\/name\/revision\/(main|v1|[0-9a-f]{40})$/.test(url)) {
-      const siblings = [...this.files.keys(), ...this.extraNames].map((rfilename) => ({ rfilename }))
+    if (/^\/api\/models\/owner\/name\/revision\/(main|v1|[0-9a-f]{40})$/.test(path)) {
+      const siblings = [...this.files.keys(), ...this.extraNames].map((rfilename) => ({
+        rfilename,
+        ...(query === 'blobs=true' && this.#hashes(rfilename)),
+      }))
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ sha: commit, siblings }))
       return
     }
@@ -89,9 +109,7 @@ export class TestHub {
       return
     }
     const isLarge = body.length > 1000
-    const sha256 = createHash('sha256').update(body).digest('hex')
-    const git = createHash('sha1').update(`blob ${body.length}\0`).update(body).digest('hex')
-    const etag = this.etags.get(name) ?? (isLarge ? sha256 : git)
+    const etag = this.#etag(name)
     response.setHeader('x-repo-commit', commit)
     if (isLarge) {
       response.setHeader('x-linked-etag', `"${etag}"`)

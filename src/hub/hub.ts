@@ -40,8 +40,9 @@ export function parseHubId(text: string): HubId | null {
 
 export const isCommit = (revision: string) => /^[0-9a-f]{40}$/.test(revision)
 
-export function apiAddress(endpoint: string, { id, revision }: HubId): string {
-  return `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`
+/** Where the hub describes a repository; with `blobs`, with the hashes of its files too. */
+export function apiAddress(endpoint: string, { id, revision }: HubId, blobs = false): string {
+  return `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}${blobs ? '?blobs=true' : ''}`
 }
 
 export function fileAddress(endpoint: string, { id, revision }: HubId, file: string): string {
@@ -51,10 +52,20 @@ export function fileAddress(endpoint: string, { id, revision }: HubId, file: str
 /** What is wanted of a repository. */
 export type Want = 'model' | 'tokenizer' | 'config'
 
+/** By what the hub knows the bytes of a file: a large one by their sha256, a small one as git does. */
+export interface FileHash {
+  readonly kind: 'sha256' | 'git hash'
+  readonly digest: string
+  /** In bytes. */
+  readonly size: number
+}
+
 export interface Repository {
   readonly commit: string
   /** Paths of its files. */
   readonly files: readonly string[]
+  /** By path, where the hub gives them. */
+  readonly hashes: ReadonlyMap<string, FileHash>
 }
 
 /** Checks the hub's description of a repository. Throws HubError. */
@@ -68,7 +79,26 @@ export function parseRepository(json: unknown, { id }: HubId, address: string): 
     if (typeof file !== 'string' || !file.split('/').every(isPlainFileName))
       throw fail(`the hub names a file that points elsewhere: ${JSON.stringify(file) ?? 'nothing'}`)
   }
-  return { commit: sha, files: files as string[] }
+  const hashes = siblings.map((each: unknown, i) => [files[i], hashOf(each as Sibling)] as [string, FileHash | null])
+  return { commit: sha, files: files as string[], hashes: new Map(hashes.filter(isKnown)) }
+}
+
+/** What the description of a file may hold. */
+interface Sibling {
+  readonly size?: unknown
+  readonly blobId?: unknown
+  readonly lfs?: { readonly sha256?: unknown; readonly size?: unknown } | null
+}
+
+const isKnown = (each: [string, FileHash | null]): each is [string, FileHash] => each[1] !== null
+
+function hashOf({ size, blobId, lfs }: Sibling): FileHash | null {
+  const [kind, digest, bytes] = lfs
+    ? (['sha256', lfs.sha256, lfs.size] as const)
+    : (['git hash', blobId, size] as const)
+  const digits = kind === 'sha256' ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/
+  if (typeof digest !== 'string' || !digits.test(digest) || !Number.isSafeInteger(bytes)) return null
+  return { kind, digest, size: bytes as number }
 }
 
 const tokenizerNames = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json']

@@ -1,5 +1,16 @@
-// Models of the hub in a page: fetched once, then kept by the browser's Cache API under their commit, which never changes.
-import { answerError, apiAddress, fileAddress, type HubId, neededFiles, pageError, parseRepository } from './hub.js'
+// Models of the hub in a page: fetched once, checked by their hash, then kept by the browser's Cache API under their commit,
+// which never changes.
+import {
+  answerError,
+  apiAddress,
+  type FileHash,
+  fileAddress,
+  HubError,
+  type HubId,
+  neededFiles,
+  pageError,
+  parseRepository,
+} from './hub.js'
 
 /** The browser's cache of hub files; a page can delete it by this name. */
 export const hubCacheName = 'mambakit-hub'
@@ -24,7 +35,7 @@ export async function openRepository(id: HubId, options: PageHubOptions): Promis
   const { endpoint, signal } = options
   // Not there in pages that were not loaded safely; then each visit downloads anew.
   const cache = 'caches' in globalThis ? await caches.open(hubCacheName) : null
-  const address = apiAddress(endpoint, id)
+  const address = apiAddress(endpoint, id, true)
   const described = await describe(id, address, cache, options)
   const repository = parseRepository(await described.json(), id, address)
   const exact = { id: id.id, revision: repository.commit }
@@ -36,11 +47,49 @@ export async function openRepository(id: HubId, options: PageHubOptions): Promis
     const kept = await cache?.match(url)
     if (kept) return kept
     const response = await answer(id, url, signal)
-    const watched = watch(response, name, options)
+    const hash = repository.hashes.get(name)
+    const check = hash ? await hashCheck(hash, { id, name, url }) : null
+    const watched = watch(response, name, check, options)
     if (!cache) return watched
-    // A download that breaks off is not kept: the put fails with it.
-    await cache.put(url, watched)
+    try {
+      await cache.put(url, watched)
+    } catch (error) {
+      // A download that breaks off or is not what it should be is not kept: the put fails with it, in words of its own.
+      throw check?.fault ?? error
+    }
     return (await cache.match(url)) ?? null
+  }
+}
+
+/** Holds the bytes of a file against their hash. */
+interface HashCheck {
+  update(piece: Uint8Array): void
+  /** Throws HubError where they are others; `fault` then keeps it. */
+  end(): void
+  readonly fault: HubError | null
+}
+
+async function hashCheck(
+  { kind, digest, size }: FileHash,
+  file: { id: HubId; name: string; url: string },
+): Promise<HashCheck> {
+  const hash =
+    kind === 'sha256'
+      ? (await import('@noble/hashes/sha2.js')).sha256.create()
+      : (await import('@noble/hashes/legacy.js')).sha1.create().update(new TextEncoder().encode(`blob ${size}\0`))
+  let fault: HubError | null = null
+  return {
+    update: (piece) => hash.update(piece),
+    end() {
+      const got = Array.from(hash.digest(), (byte) => byte.toString(16).padStart(2, '0')).join('')
+      if (got === digest) return
+      const detail = `expected ${kind} ${digest}, got ${got}; nothing was kept, try again`
+      fault = new HubError(file.url, null, `${file.id.id}: ${file.name}: ${detail}`)
+      throw fault
+    },
+    get fault() {
+      return fault
+    },
   }
 }
 
@@ -65,9 +114,9 @@ async function answer(id: HubId, address: string, signal?: AbortSignal): Promise
   return response
 }
 
-/** The same answer, telling of its bytes as they pass. */
-function watch(response: Response, file: string, { onProgress }: PageHubOptions): Response {
-  if (!onProgress || !response.body) return response
+/** The same answer, its bytes told of and checked as they pass. */
+function watch(response: Response, file: string, check: HashCheck | null, { onProgress }: PageHubOptions): Response {
+  if (!response.body || !(onProgress || check)) return response
   const length = response.headers.get('content-length')
   const total = length === null ? null : Number(length)
   let done = 0
@@ -75,9 +124,11 @@ function watch(response: Response, file: string, { onProgress }: PageHubOptions)
     new TransformStream<Uint8Array, Uint8Array>({
       transform(piece, controller) {
         done += piece.length
-        onProgress({ file, done, total })
+        onProgress?.({ file, done, total })
+        check?.update(piece)
         controller.enqueue(piece)
       },
+      flush: () => check?.end(),
     }),
   )
   return new Response(counted, { headers: response.headers })

@@ -70,7 +70,7 @@ describe('loading in a page', () => {
     again.dispose()
     assert.deepEqual(
       hub.seen.slice(before).map(({ path }) => path),
-      ['/api/models/owner/name/revision/main'],
+      ['/api/models/owner/name/revision/main?blobs=true'],
     )
     hub.fault = (_, response) => {
       response.destroy()
@@ -81,6 +81,27 @@ describe('loading in a page', () => {
     offline.dispose()
     assert.match(told.join(), /cannot be reached; using what is in the cache/)
     hub.fault = () => false
+  })
+
+  test('keeps nothing whose hash is wrong, large or small', async () => {
+    for (const [name, kind, digits] of [
+      ['model-00002-of-00005.safetensors', 'sha256', 64],
+      ['config.json', 'git hash', 40],
+    ] as const) {
+      caches.kept.clear()
+      hub.etags.set(name, 'f'.repeat(digits))
+      const expected = new RegExp(
+        `owner/name: ${name}: expected ${kind} f{${digits}}, got [0-9a-f]{${digits}}; nothing`,
+      )
+      await assert.rejects(loadModel('owner/name', options()), expected)
+      assert.ok(![...caches.kept.get(hubCacheName)!.keys()].some((url) => url.endsWith(name)))
+      Reflect.deleteProperty(globalThis, 'caches')
+      await assert.rejects(loadModel('owner/name', options()), expected)
+      Object.assign(globalThis, { caches })
+      hub.etags.clear()
+    }
+    const good = await loadModel('owner/name', options())
+    good.dispose()
   })
 
   test('takes one from the address of a folder, shards and all', async () => {
