@@ -39,12 +39,6 @@ struct BlockData {
   float* decays;
 };
 
-/// Cache lines to ask for while a pass runs: `each` at every step.
-struct Asked {
-  const char* const* lines;
-  i64 each;
-};
-
 /// The rows of the next block, asked for a few cache lines at every step of the passes over registers, so that memory works
 /// while they compute: neighbouring rows lie pages apart, where hardware prefetchers do not follow, and many at once would
 /// wait for each other.
@@ -63,6 +57,7 @@ class RowsAhead {
 
   /// What a pass of `steps` steps asks for.
   Asked during(i64 steps) {
+    if (!PREFETCHES) return {nullptr, 0};
     i64 count = 0;
     for (i64 i = 0; i < perPass; i++) {
       if (left == 0 && !nextRow()) break;
@@ -267,26 +262,6 @@ struct Series {
   vf steepest[LINE_VECTORS];
   /// Of each step: where u, z and the output lie, and where delta lies.
   i64 position[BLOCK], row[BLOCK];
-};
-
-/// A cache line of channels of each row of a (B, L, D) operand, of which `count` are there. `WHOLE` lines are float32.
-template <bool WHOLE>
-class Line {
- public:
-  Line(const View& v, i64 b, i64 d, i64 count) : v(v), base(b * v.stride[0] + d), gap(v.stride[1]), count(count) {}
-  vf read(i64 p, i64 lane) const {
-    const i64 at = base + p * gap + lane;
-    return WHOLE ? load((const float*)v.data + at) : loadAny(v, at, count - lane);
-  }
-  void write(i64 p, i64 lane, vf x) const {
-    const i64 at = base + p * gap + lane;
-    if (WHOLE) store((float*)v.data + at, x);
-    else storeAny(v, at, x, count - lane);
-  }
-
- private:
-  const View v;
-  const i64 base, gap, count;
 };
 
 /// Step sizes, inputs and what D gives of the outputs, for `count` channels from d on.

@@ -143,6 +143,38 @@ static inline void zeroRows(const View& v, i64 b, i64 first, i64 last) {
     for (i64 d = first; d < last; d += W) storeAny(v, b * v.stride[0] + p * v.stride[1] + d, vf{}, last - d);
 }
 
+/// Some channels of each row of a (B, L, D) operand, of which `count` are there. `WHOLE` ones are float32
+/// and as many as vectors hold.
+template <bool WHOLE>
+class Line {
+ public:
+  Line(const View& v, i64 b, i64 d, i64 count) : v(v), base(b * v.stride[0] + d), gap(v.stride[1]), count(count) {}
+  vf read(i64 p, i64 lane) const {
+    const i64 at = base + p * gap + lane;
+    return WHOLE ? load((const float*)v.data + at) : loadAny(v, at, count - lane);
+  }
+  void write(i64 p, i64 lane, vf x) const {
+    const i64 at = base + p * gap + lane;
+    if (WHOLE) store((float*)v.data + at, x);
+    else storeAny(v, at, x, count - lane);
+  }
+
+ private:
+  const View v;
+  const i64 base, gap, count;
+};
+
+#ifdef __wasm__
+constexpr bool PREFETCHES = false;
+#else
+constexpr bool PREFETCHES = true;
+#endif
+/// Cache lines to ask for while a pass runs: `each` at every step.
+struct Asked {
+  const char* const* lines;
+  i64 each;
+};
+
 /// Column n of rows [d, d + lanes) of a (D, N) operand, as a vector over channels.
 static inline vf columnAt(const View& v, i64 d, i64 lanes, i64 n) {
   vf x = {};
@@ -298,13 +330,12 @@ static inline void softplusEach(vf (&x)[K], vf (&small)[K]) {
   for (int i = 0; i < K; i++) x[i] = fma(p[i], small[i], atLeast(x[i], 0.0f));
 }
 /// The same with its derivative.
-struct Softplus {
-  vf value, slope;
-};
-static inline Softplus softplusWithSlope(vf x) {
-  vf value[1] = {x}, small[1];
-  softplusEach(value, small);
-  return {value[0], choose(x < vf{}, small[0], splat(1.0f)) / (1.0f + small[0])};
+template <int K>
+static inline void softplusWithSlope(vf (&x)[K], vf (&slope)[K]) {
+  vi below[K];
+  for (int i = 0; i < K; i++) below[i] = (vi)(x[i] < vf{});
+  softplusEach(x, slope);
+  for (int i = 0; i < K; i++) slope[i] = choose(below[i], slope[i], splat(1.0f)) / (1.0f + slope[i]);
 }
 /// z sigmoid(z).
 static inline vf gate(vf z) { return z / (1.0f + exp2ShortBounded(z * -LOG2E)); }

@@ -9,34 +9,18 @@ namespace MK_ISA {
 
 namespace {
 
-/// `count` channels of a (B, L, D) operand at one position as floats, whole vectors of them: where they lie, or in `row`.
-inline const float* readRow(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
-  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
-  if (v.dtype == FLOAT32 && count % W == 0) return (const float*)v.data + at;
-  for (i64 i = 0; i < count; i += W) store(row + i, loadAny(v, at + i, count - i));
-  return row;
-}
-/// Where to put whole vectors of floats for `count` channels: in place, or `row`, which writeRow then stores.
-inline float* rowToWrite(const View& v, i64 b, i64 p, i64 first, i64 count, float* row) {
-  return v.dtype == FLOAT32 && count % W == 0 ? (float*)v.data + b * v.stride[0] + p * v.stride[1] + first : row;
-}
-inline void writeRow(const View& v, i64 b, i64 p, i64 first, i64 count, const float* row) {
-  if (v.dtype == FLOAT32 && count % W == 0) return;
-  const i64 at = b * v.stride[0] + p * v.stride[1] + first;
-  for (i64 i = 0; i < count; i += W) storeAny(v, at + i, load(row + i), count - i);
-}
-/// Asks for a row that will be read some steps from now: neighbouring steps lie pages apart, where
-/// hardware prefetchers do not follow.
-inline void prefetchRow(const View& v, i64 b, i64 p, i64 first, i64 last) {
+/// Asks for `vectors` of channels from d on of a row that will be read some steps from now: neighbouring rows lie pages apart,
+/// where hardware prefetchers do not follow.
+inline void prefetchRow(const View& v, i64 b, i64 p, i64 d, i64 vectors) {
   const i64 size = v.dtype == FLOAT32 ? 4 : 2;
-  const char* row = v.data + (b * v.stride[0] + p * v.stride[1]) * size;
-  for (const char* at = row + first * size; at < row + last * size; at += 64) __builtin_prefetch(at);
+  const char* const row = v.data + (b * v.stride[0] + p * v.stride[1] + d) * size;
+  for (i64 at = 0; at < vectors * W * size; at += 64) __builtin_prefetch(row + at);
 }
+/// Rows that are asked for ahead of their use where no task before asked for them.
+constexpr i64 AHEAD = 8;
 
 /// Vectors of channels a task at most.
 constexpr i64 VECTORS = 64 / W;
-/// Rows that are asked for ahead of their use.
-constexpr i64 AHEAD = 8;
 
 struct Gradients {
   View out, finalState, states;
@@ -97,13 +81,12 @@ struct Memory {
   i64 blocks;
 };
 
-/// Adds the vectors of one state over the steps, `apart` vectors apart, to what their lanes belong to, and clears them.
-void spread(const Map& m, const ScanOperands& o, i64 d, i64 lanes, i64 firstGroup, i64 chunk, i64 steps, i64 n, float* acc,
+/// Adds the vectors of one state over the steps, `apart` vectors apart, to what their lanes belong to.
+void spread(const Map& m, const ScanOperands& o, i64 d, i64 lanes, i64 firstGroup, i64 chunk, i64 steps, i64 n, const float* acc,
             i64 apart, float* part, float* fixed) {
   vf total = {};
   for (i64 t = 0; t < steps; t++) {
     const vf x = load(acc + t * apart * W);
-    store(acc + t * apart * W, vf{});
     total = total + x;
     if (!m.fixed)
       for (i64 l = 0; l < lanes; l++)
@@ -128,112 +111,118 @@ void zero(float* p, i64 count) {
 /// Channels [first, first + count) of sequence b over steps [step0, step0 + steps), and a thread's memory for them.
 struct Piece {
   i64 b, first, count, vectors, step0, steps;
+  /// The task before asked for what this reads.
+  bool asked;
   /// Floats from one series of a vector to the next.
   i64 space;
   /// Of each step: where u, z and the output lie, and where delta lies.
   i64 *position, *rowOf;
-  float *series, *rows, *bias, *skip, *dD, *dBias, *steepest;
+  float *series, *bias, *skip, *dD, *dBias, *steepest;
   i64 lanes(i64 v) const { return least<i64>(W, count - v * W); }
   float* of(i64 v, int which) const { return series + (v * SERIES + which) * space; }
-  float* row(int i) const { return rows + i * VECTORS * W; }
   enum { DT, DU, DY, Y, INPUT, DECAY, SLOPE, GATED, SERIES };
 };
 
-/// What the inner loops read, row by row.
-template <bool SOFTPLUS>
-void readPiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
-  const Piece k = piece;
-  for (i64 v = 0; v < k.vectors; v++) store(k.steepest + v * W, vf{});
-  for (i64 t = 0; t < k.steps; t++) {
-    const i64 p = k.position[t];
-    if (t + AHEAD < k.steps) {
-      const i64 later = k.position[t + AHEAD];
-      prefetchRow(o.delta, k.b, k.rowOf[t + AHEAD], k.first, k.first + k.count);
-      prefetchRow(o.u, k.b, later, k.first, k.first + k.count);
-      prefetchRow(to.out, k.b, later, k.first, k.first + k.count);
-      if (o.z) prefetchRow(o.z, k.b, later, k.first, k.first + k.count);
+/// What the inner loops read of the vectors [first, last), COUNT at a time, row by row.
+template <bool SOFTPLUS, int COUNT, bool WHOLE>
+void readVectors(const ScanOperands& o, const Gradients& to, const Piece& k, i64 first, i64 last) {
+  const bool gated = bool(o.z);
+  const Line<WHOLE> deltas(o.delta, k.b, k.first, k.count), us(o.u, k.b, k.first, k.count), grads(to.out, k.b, k.first, k.count);
+  const Line<WHOLE> zs(gated ? o.z : o.u, k.b, k.first, k.count);
+  for (; first < last; first += COUNT) {
+    vf bias[COUNT], skip[COUNT], steepest[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+      bias[i] = load(k.bias + (first + i) * W);
+      skip[i] = load(k.skip + (first + i) * W);
+      steepest[i] = vf{};
     }
-    const float* delta = readRow(o.delta, k.b, k.rowOf[t], k.first, k.count, k.row(0));
-    const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(1));
-    const float* grads = readRow(to.out, k.b, p, k.first, k.count, k.row(2));
-    const float* zs = o.z ? readRow(o.z, k.b, p, k.first, k.count, k.row(3)) : nullptr;
-    for (i64 v = 0; v < k.vectors; v++) {
-      float* at = k.of(v, 0) + t * W;
-      const vf raw = load(delta + v * W) + load(k.bias + v * W), u = load(us + v * W);
-      vf dt = raw, slope = splat(1.0f);
-      if (SOFTPLUS) {
-        const Softplus s = softplusWithSlope(raw);
-        dt = s.value;
-        slope = s.slope;
+    for (i64 t = 0; t < k.steps; t++) {
+      const i64 p = k.position[t], row = k.rowOf[t];
+      if (!k.asked && t + AHEAD < k.steps) {
+        const i64 later = k.position[t + AHEAD], d = k.first + first * W;
+        prefetchRow(o.delta, k.b, k.rowOf[t + AHEAD], d, COUNT);
+        prefetchRow(o.u, k.b, later, d, COUNT);
+        prefetchRow(to.out, k.b, later, d, COUNT);
+        if (gated) prefetchRow(o.z, k.b, later, d, COUNT);
       }
-      vf dy = load(grads + v * W);
-      if (zs) {
-        const vf z = load(zs + v * W);
-        const vf s = 1.0f / (1.0f + exp2ShortBounded(z * -LOG2E));
-        store(at + Piece::GATED * k.space, dy * (s * (1.0f + z * (1.0f - s))));
-        dy = dy * (z * s);
+      vf dt[COUNT], slope[COUNT];
+      for (int i = 0; i < COUNT; i++) dt[i] = deltas.read(row, (first + i) * W) + bias[i];
+      if (SOFTPLUS) softplusWithSlope(dt, slope);
+      for (int i = 0; i < COUNT; i++) {
+        const i64 lane = (first + i) * W;
+        float* const at = k.of(first + i, 0) + t * W;
+        const vf u = us.read(p, lane), magnitude = vabs(dt[i]);
+        vf dy = grads.read(p, lane);
+        if (gated) {
+          const vf z = zs.read(p, lane), s = 1.0f / (1.0f + exp2ShortBounded(z * -LOG2E));
+          store(at + Piece::GATED * k.space, dy * (s * (1.0f + z * (1.0f - s))));
+          dy = dy * (z * s);
+        }
+        steepest[i] = choose(magnitude > steepest[i], magnitude, steepest[i]);
+        store(at + Piece::DT * k.space, dt[i]);
+        store(at + Piece::DU * k.space, dt[i] * u);
+        store(at + Piece::DY * k.space, dy);
+        store(at + Piece::Y * k.space, skip[i] * u);
+        store(at + Piece::INPUT * k.space, vf{});
+        store(at + Piece::DECAY * k.space, vf{});
+        store(at + Piece::SLOPE * k.space, SOFTPLUS ? slope[i] : splat(1.0f));
       }
-      const vf steepest = load(k.steepest + v * W), magnitude = vabs(dt);
-      store(k.steepest + v * W, choose(magnitude > steepest, magnitude, steepest));
-      store(at + Piece::DT * k.space, dt);
-      store(at + Piece::DU * k.space, dt * u);
-      store(at + Piece::DY * k.space, dy);
-      store(at + Piece::Y * k.space, load(k.skip + v * W) * u);
-      store(at + Piece::INPUT * k.space, vf{});
-      store(at + Piece::DECAY * k.space, vf{});
-      store(at + Piece::SLOPE * k.space, slope);
+    }
+    for (int i = 0; i < COUNT; i++) store(k.steepest + (first + i) * W, steepest[i]);
+  }
+}
+
+/// Gradients of what has a row a step, and sums over the steps for D and deltaBias, of the vectors [first, last).
+template <int COUNT, bool WHOLE>
+void writeVectors(const ScanOperands& o, const Gradients& to, const Piece& k, i64 first, i64 last) {
+  const bool gated = bool(o.z), addsU = to.addsU, addsDelta = to.addsDelta, addsZ = to.addsZ;
+  const Line<WHOLE> us(o.u, k.b, k.first, k.count), gradU(to.u, k.b, k.first, k.count), gradDelta(to.delta, k.b, k.first, k.count);
+  const Line<WHOLE> gradZ(gated ? to.z : to.u, k.b, k.first, k.count);
+  for (; first < last; first += COUNT) {
+    vf skip[COUNT], dD[COUNT], dBias[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+      skip[i] = load(k.skip + (first + i) * W);
+      dD[i] = load(k.dD + (first + i) * W);
+      dBias[i] = load(k.dBias + (first + i) * W);
+    }
+    for (i64 t = 0; t < k.steps; t++) {
+      const i64 p = k.position[t], row = k.rowOf[t];
+      for (int i = 0; i < COUNT; i++) {
+        const i64 lane = (first + i) * W;
+        const float* const at = k.of(first + i, 0) + t * W;
+        const vf u = us.read(p, lane), dy = load(at + Piece::DY * k.space), input = load(at + Piece::INPUT * k.space);
+        // The spectrum carries log2(e), which is undone here.
+        const vf through = load(at + Piece::DECAY * k.space) * 0.69314718055994531f;
+        const vf dDelta = fma(u, input, through) * load(at + Piece::SLOPE * k.space);
+        const vf dU = fma(load(at + Piece::DT * k.space), input, skip[i] * dy);
+        gradU.write(p, lane, addsU ? gradU.read(p, lane) + dU : dU);
+        gradDelta.write(row, lane, addsDelta ? gradDelta.read(row, lane) + dDelta : dDelta);
+        dD[i] = fma(u, dy, dD[i]);
+        dBias[i] = dBias[i] + dDelta;
+        if (!gated) continue;
+        const vf dZ = load(at + Piece::GATED * k.space) * load(at + Piece::Y * k.space);
+        gradZ.write(p, lane, addsZ ? gradZ.read(p, lane) + dZ : dZ);
+      }
+    }
+    for (int i = 0; i < COUNT; i++) {
+      store(k.dD + (first + i) * W, dD[i]);
+      store(k.dBias + (first + i) * W, dBias[i]);
     }
   }
 }
 
-/// Vectors into `count` channels of a (B, L, D) operand at one position, which other directions may add to.
-class RowOut {
- public:
-  RowOut(const View& v, i64 b, i64 p, i64 first, i64 count, float* row, bool adds)
-      : v(v), b(b), p(p), first(first), count(count), adds(adds), at(rowToWrite(v, b, p, first, count, row)) {
-    if (adds && at == row)
-      for (i64 i = 0; i < count; i += W) store(row + i, loadAny(v, b * v.stride[0] + p * v.stride[1] + first + i, count - i));
-  }
-  void put(i64 vector, vf x) { store(at + vector * W, adds ? load(at + vector * W) + x : x); }
-  void done() const { writeRow(v, b, p, first, count, at); }
-
- private:
-  const View& v;
-  i64 b, p, first, count;
-  bool adds;
-  float* at;
-};
-
-/// Gradients of what has a row a step, and sums over the steps for D and deltaBias.
-void writePiece(const ScanOperands& o, const Gradients& to, const Piece& piece) {
-  const Piece k = piece;
-  for (i64 t = 0; t < k.steps; t++) {
-    const i64 p = k.position[t];
-    const float* us = readRow(o.u, k.b, p, k.first, k.count, k.row(0));
-    RowOut gradU(to.u, k.b, p, k.first, k.count, k.row(1), to.addsU);
-    RowOut gradDelta(to.delta, k.b, k.rowOf[t], k.first, k.count, k.row(2), to.addsDelta);
-    for (i64 v = 0; v < k.vectors; v++) {
-      const float* at = k.of(v, 0) + t * W;
-      const vf u = load(us + v * W);
-      const vf dy = load(at + Piece::DY * k.space), input = load(at + Piece::INPUT * k.space);
-      // The spectrum carries log2(e), which is undone here.
-      const vf through = load(at + Piece::DECAY * k.space) * 0.69314718055994531f;
-      const vf dDelta = fma(u, input, through) * load(at + Piece::SLOPE * k.space);
-      gradU.put(v, fma(load(at + Piece::DT * k.space), input, load(k.skip + v * W) * dy));
-      gradDelta.put(v, dDelta);
-      store(k.dD + v * W, fma(u, dy, load(k.dD + v * W)));
-      store(k.dBias + v * W, load(k.dBias + v * W) + dDelta);
-    }
-    gradU.done();
-    gradDelta.done();
-    if (!o.z) continue;
-    RowOut gradZ(to.z, k.b, p, k.first, k.count, k.row(0), to.addsZ);
-    for (i64 v = 0; v < k.vectors; v++) {
-      const float* at = k.of(v, 0) + t * W;
-      gradZ.put(v, load(at + Piece::GATED * k.space) * load(at + Piece::Y * k.space));
-    }
-    gradZ.done();
-  }
+/// Vectors that lie whole in float32 rows go several at a time, as chains of operations that hide each other's latency.
+void readPiece(const ScanOperands& o, const Gradients& to, const Piece& k, i64 whole) {
+  const i64 four = whole / 4 * 4;
+  (o.softplus ? readVectors<true, 4, true> : readVectors<false, 4, true>)(o, to, k, 0, four);
+  (o.softplus ? readVectors<true, 1, true> : readVectors<false, 1, true>)(o, to, k, four, whole);
+  (o.softplus ? readVectors<true, 1, false> : readVectors<false, 1, false>)(o, to, k, whole, k.vectors);
+}
+void writePiece(const ScanOperands& o, const Gradients& to, const Piece& k, i64 whole) {
+  const i64 four = whole / 4 * 4;
+  writeVectors<4, true>(o, to, k, 0, four);
+  writeVectors<1, true>(o, to, k, four, whole);
+  writeVectors<1, false>(o, to, k, whole, k.vectors);
 }
 
 /// Gradients of all states over a piece: (vectors, steps, N) vectors.
@@ -268,10 +257,17 @@ void endWalk(const Gradients& to, const Carried& c, i64 b, i64 d, i64 lanes, i64
     for (i64 l = 0; l < lanes; l++) ((float*)s.data)[b * s.stride[0] + (d + l) * s.stride[1] + n * s.stride[2]] = c.g[n * W + l];
 }
 
+/// What a thread probably takes next: the channels of `task` of sequence b over chunk `index` of a direction.
+struct Next {
+  ScanOperands o;
+  View out;
+  i64 index, b, task;
+};
+
 /// The channels of one task of sequence b over one chunk of a direction; `own` is the place of its sequence in the memory.
 void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& to, const View& chunkStates, const Spectra& spectra,
                      const Plan& plan, const Memory& m, const Carried& carried, i64 index, i64 b, i64 direction, i64 own, i64 task,
-                     i32 thread) {
+                     const Next& next, i32 thread) {
   const i64 N = o.states, T = plan.chunk;
   Piece k = {};
   k.b = b;
@@ -280,35 +276,54 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   k.vectors = (k.count + W - 1) / W;
   k.step0 = index * T;
   k.steps = least(T, o.length - k.step0);
-  k.space = T * W + 16;
+  k.space = T * W + 128;
   const i64 first = k.first, steps = k.steps;
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
   const bool shared = mapB.shared(first, k.count, o.channels) && mapC.shared(first, k.count, o.channels);
 
   k.series = args.scratch<float>(thread, 0, VECTORS * Piece::SERIES * k.space);
-  float* groupMemory = args.scratch<float>(thread, 1, ((4 * W + 1) * T + o.window * W) * GROUP);
+  // Arrays side by side lie a quarter of a page apart beyond whole pages, lest loads wait for stores of the same offset.
+  const i64 apart = T * GROUP * W + 256;
+  float* groupMemory = args.scratch<float>(thread, 1, 4 * apart + (T + o.window * W) * GROUP);
   const i64 rowSpace = T * N * (shared ? 1 : W);
   float* rowsB = args.scratch<float>(thread, 2, 2 * rowSpace);
   float* rowsC = rowsB + rowSpace;
   float* starts = args.scratch<float>(thread, 3, VECTORS * N * W);
-  spectra.prepare(direction, first / W, first / W + k.vectors);
+  if (index + 1 == plan.chunks) spectra.prepare(direction, first / W, first / W + k.vectors);
   float* gradStates = to.states ? args.scratch<float>(thread, 4, VECTORS * T * N * W) : nullptr;
-  k.rows = args.scratch<float>(thread, 6, 7 * VECTORS * W);
-  k.bias = k.row(4);
-  k.skip = k.row(5);
+  k.bias = args.scratch<float>(thread, 6, 3 * VECTORS * W);
+  k.skip = k.bias + VECTORS * W;
+  k.steepest = k.skip + VECTORS * W;
   k.dD = carried.dD;
   k.dBias = carried.dBias;
-  k.steepest = k.row(6);
-  float *h = groupMemory, *e = h + T * GROUP * W, *accB = e + T * GROUP * W, *accC = accB + T * GROUP * W;
-  float *sums = accC + T * GROUP * W, *q = sums + T * GROUP;
+  float *h = groupMemory, *e = h + apart, *accB = e + apart, *accC = accB + apart, *sums = accC + apart, *q = sums + T * GROUP;
 
   // Runs of steps between new sequences.
-  i64* runs = args.scratch<i64>(thread, 5, 3 * T + 2);
+  i64* runs = args.scratch<i64>(thread, 5, 5 * T + 2 + LinesAhead::space(T));
   k.position = runs + T + 2;
   k.rowOf = k.position + T;
+  i64 *nextPosition = k.rowOf + T, *nextRow = nextPosition + T;
   for (i64 t = 0; t < steps; t++) {
     k.position[t] = o.position(k.step0 + t);
     k.rowOf[t] = o.byStep ? o.placeOf(k.step0 + t) : k.position[t];
+  }
+  LinesAhead ahead(2 * k.vectors * ((N + GROUP - 1) / GROUP), T, (const char**)(nextRow + T));
+  // With fewer states asking would take longer than what it spares.
+  const bool asks = k.asked = N >= 8;
+  if (asks && to.u) ahead.add(to.u, b, first, k.count, k.position, steps);
+  if (asks && to.delta) ahead.add(to.delta, b, first, k.count, k.rowOf, steps);
+  if (asks && to.z) ahead.add(to.z, b, first, k.count, k.position, steps);
+  if (asks && next.index >= 0) {
+    const i64 step = next.index * T, left = least(T, o.length - step), channel = next.task * plan.width;
+    const i64 count = least(plan.width, o.channels - channel);
+    for (i64 t = 0; t < left; t++) {
+      nextPosition[t] = next.o.position(step + t);
+      nextRow[t] = o.byStep ? next.o.placeOf(step + t) : nextPosition[t];
+    }
+    ahead.add(next.o.delta, next.b, channel, count, nextRow, left);
+    ahead.add(next.o.u, next.b, channel, count, nextPosition, left);
+    ahead.add(next.out, next.b, channel, count, nextPosition, left);
+    if (o.z) ahead.add(next.o.z, next.b, channel, count, nextPosition, left);
   }
   i64 runCount = 0;
   runs[0] = 0;
@@ -327,8 +342,10 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
     store(k.skip + v * W, o.D ? loadAny(o.D, d, lanes) : vf{});
     if (index + 1 == plan.chunks) beginWalk(to, carried.from(v, N), b, d, lanes, N);
   }
-  if (o.softplus) readPiece<true>(o, to, k);
-  else readPiece<false>(o, to, k);
+  const auto floats = [](const View& v) { return !v || v.dtype == FLOAT32; };
+  const bool allFloats = floats(o.u) && floats(o.delta) && floats(o.z) && floats(to.out) && floats(to.u) && floats(to.delta) && floats(to.z);
+  const i64 whole = allFloats ? k.count / W : 0;
+  readPiece(o, to, k, whole);
   for (i64 v = 0; v < k.vectors; v++) limited[v] = needsLimits(load(k.steepest + v * W), spectra.largest(direction, first / W + v));
   if (gradStates) readGradStates(to.states, o, k, gradStates, T);
   if (shared) {
@@ -342,27 +359,22 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
   float* partC = m.partC + (own * plan.tasks + task) * plan.groupsC * T * N;
   float* fixedB = m.fixedB + own * o.channels * N;
   float* fixedC = m.fixedC + own * o.channels * N;
-  const auto statesOf = [&](i64 v, i64 n, int count) {
+  const auto statesOf = [&](i64 v, i64 n, int count, bool alone) {
     const Carried c = carried.from(v, N);
     const Lanes lanes = {spectra.of(direction, first / W + v), starts + v * N * W, rowsB, rowsC,
                          shared ? N : mapB.fixed ? 0 : N * W, shared ? N : mapC.fixed ? 0 : N * W,
                          k.of(v, Piece::DT), k.of(v, Piece::DU), k.of(v, Piece::DY), k.of(v, Piece::Y),
-                         k.of(v, Piece::INPUT), k.of(v, Piece::DECAY), h, e, accB, accC, c.g, c.dA, N, o.window, q};
+                         k.of(v, Piece::INPUT), k.of(v, Piece::DECAY), h, e, accB, accC, c.g, c.dA, N, o.window, q, &ahead};
     const float* gs = gradStates ? gradStates + v * T * N * W : nullptr;
-    if (shared) groupOf<true>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
-    else groupOf<false>(count, lanes, n, limited[v], bool(o.z), runs, runCount, gs);
+    if (shared) groupOf<true>(count, lanes, n, limited[v], bool(o.z), alone, runs, runCount, gs);
+    else groupOf<false>(count, lanes, n, limited[v], bool(o.z), alone, runs, runCount, gs);
   };
   const auto countAt = [&](i64 n) { return n + GROUP <= N ? GROUP : GROUP > 4 && n + 4 <= N ? 4 : n + 2 <= N ? 2 : 1; };
-  const i64 most_ = steps * countAt(0) * W;
-  zero(accB, most_);
-  zero(accC, most_);
   if (shared) {
     for (i64 n = 0; n < N; n += countAt(n)) {
-      for (i64 v = 0; v < k.vectors; v++) statesOf(v, n, countAt(n));
+      for (i64 v = 0; v < k.vectors; v++) statesOf(v, n, countAt(n), v == 0);
       joinLanes(accB, steps, countAt(n), N, partB + n, sums);
       joinLanes(accC, steps, countAt(n), N, partC + n, sums);
-      zero(accB, most_);
-      zero(accC, most_);
     }
   } else {
     zero(partB, plan.groupsB * T * N);
@@ -372,7 +384,7 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
       laneRows(mapB, o, b, d, lanes, k.step0, steps, rowsB);
       laneRows(mapC, o, b, d, lanes, k.step0, steps, rowsC);
       for (i64 n = 0; n < N; n += countAt(n)) {
-        statesOf(v, n, countAt(n));
+        statesOf(v, n, countAt(n), true);
         for (int j = 0; j < countAt(n); j++) {
           spread(mapB, o, d, lanes, firstGroupB, T, steps, n + j, accB + j * W, countAt(n), partB, fixedB);
           spread(mapC, o, d, lanes, firstGroupC, T, steps, n + j, accC + j * W, countAt(n), partC, fixedC);
@@ -381,7 +393,7 @@ void channelsOfChunk(const Args& args, const ScanOperands& o, const Gradients& t
     }
   }
 
-  writePiece(o, to, k);
+  writePiece(o, to, k, whole);
   if (index == 0)
     for (i64 v = 0; v < k.vectors; v++) endWalk(to, carried.from(v, N), b, first + v * W, k.lanes(v), N);
 }
@@ -398,10 +410,10 @@ void joinParts(const Args& args, const ScanOperands& o, i64 k, i64 directions, c
       if (map.groups == 1) {
         float* to = (float*)grad.data + b * grad.stride[0] + p * grad.stride[1];
         const float* from = part + (own * plan.tasks * T + t) * N;
-        for (i64 n = 0; n < N; n++) {
-          float total = adds ? to[n] : 0;
-          for (i64 task = 0; task < plan.tasks; task++) total += from[task * T * N + n];
-          to[n] = total;
+        for (i64 n = 0; n < N; n += W) {
+          vf total = adds ? loadUpTo<F32>(to + n, N - n) : vf{};
+          for (i64 task = 0; task < plan.tasks; task++) total = total + loadUpTo<F32>(from + task * T * N + n, N - n);
+          storeUpTo<F32>(to + n, total, N - n);
         }
         continue;
       }
@@ -494,9 +506,23 @@ void selectiveScanGrad(const Args& args) {
       beginWalk(along, c, own / K, block * W, lanes, N);
       endWalk(along, c, own / K, block * W, lanes, N);
     }
-  const i64 together = summing ? most<i64>(1, B) : 1;
+  const i64 together = summing ? most<i64>(1, B) : 1, tasks = B / together * split * plan.tasks;
+  // After direction k of sequence b: the task's next, else the task as many places on as there are threads.
+  const auto after = [&](i64 index, i64 i, i64 k, i64 b) {
+    if (summing && b + 1 < B) b++;
+    else if (split == 1 && k + 1 < K) {
+      k++;
+      if (summing) b = 0;
+    } else {
+      index -= (i + args.runtime->threads) / tasks;
+      i = (i + args.runtime->threads) % tasks;
+      k = i / plan.tasks % split;
+      b = summing ? 0 : i / plan.tasks / split;
+    }
+    return Next{o.along(k), channelsOf(to.out, 2, k, D), index, b, i % plan.tasks};
+  };
   for (i64 index = plan.chunks - 1; index >= 0; index--) {
-    args.parallel(B / together * split * plan.tasks, [&](i64 i, i32 thread) {
+    args.parallel(tasks, [&](i64 i, i32 thread) {
       const i64 task = i % plan.tasks, block = task * plan.width / W;
       const i64 vectors = least(plan.width / W, m.blocks - block);
       for (i64 k = i / plan.tasks % split; k < K; k += split) {
@@ -504,7 +530,7 @@ void selectiveScanGrad(const Args& args) {
         const Gradients gradients = to.along(o, k);
         const View kept = narrowed(chunkStates, 3, k * D, D);
         const auto walk = [&](i64 b, const Carried& c) {
-          channelsOfChunk(args, along, gradients, kept, spectra, plan, m, c, index, b, k, b * K + k, task, thread);
+          channelsOfChunk(args, along, gradients, kept, spectra, plan, m, c, index, b, k, b * K + k, task, after(index, i, k, b), thread);
         };
         const i64 b = i / plan.tasks / split;
         if (!summing) {
