@@ -37,8 +37,24 @@ const result = {
 const withCriteria = {
   ...result,
   criteria: [
-    { name: 'method', interval: [0.7, 0.76], claimed: '≥ 70.0 %', state: 'open', decides: true },
-    { name: 'baseline', interval: [-0.19, -0.05], claimed: '≤ 50.0 %', state: 'fails', decides: false },
+    {
+      name: 'method',
+      interval: [0.7, 0.76],
+      measured: '73.0 %',
+      range: '70.0 to 76.0',
+      claimed: '≥ 70.0 %',
+      state: 'open',
+      decides: true,
+    },
+    {
+      name: 'baseline',
+      interval: [-0.19, -0.05],
+      measured: '-12.0 %',
+      range: '-19.0 to -5.0',
+      claimed: '≤ 50.0 %',
+      state: 'fails',
+      decides: false,
+    },
   ] as const,
 }
 const hostile = listEntry(
@@ -228,8 +244,8 @@ describe('the papers page as a static site', { skip: browserSkip }, () => {
     await opened(page, `${server.address}#/paper/${second.slug}`)
     const rows = await page.locator('.paper tbody tr').allTextContents()
     assert.deepEqual(rows, [
-      'method≥ 70.0 %0.73120.7 to 0.76open',
-      'baseline≤ 50.0 % (beside the claim)0.61-0.19 to -0.05fails',
+      'method≥ 70.0 %73.0 %70.0 to 76.0open',
+      'baseline≤ 50.0 % (beside the claim)-12.0 %-19.0 to -5.0fails',
     ])
     await page.getByRole('img', { name: /^baseline: 95 % interval from 0\.05 to 0\.19/ }).waitFor()
     await opened(page, `${server.address}#/paper/motion-mamba`)

@@ -5,8 +5,8 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { MambakitError } from '../errors.js'
 import { replaceFile, writeAll } from '../hub/atomic.node.js'
-import { formatLimits } from './report.node.js'
-import type { Outcome } from './runner.node.js'
+import { formatLimits, formatMeasured } from './report.node.js'
+import type { JudgedCriterion, Outcome } from './runner.node.js'
 
 /** The commit of the clone in `folder`; throws where there is none. */
 export async function currentCommit(folder: string): Promise<string> {
@@ -52,16 +52,7 @@ export function resultOf(outcome: Outcome, facts: RecordFacts) {
       state: partState,
       version: part.version,
       sizes,
-      criteria: criteria.map(({ criterion, interval, perSeed, state }) => ({
-        name: criterion.name,
-        statement: criterion.statement,
-        decides: criterion.decides ?? true,
-        claimed: formatLimits(criterion),
-        mean: round(interval.mean),
-        interval: [round(interval.low), round(interval.high)],
-        perSeed: perSeed.map(round),
-        state,
-      })),
+      criteria: criteria.map(resultOfCriterion),
       methods: methods.map(({ name, label, settings, units }) => ({
         name,
         label,
@@ -72,6 +63,21 @@ export function resultOf(outcome: Outcome, facts: RecordFacts) {
         })),
       })),
     })),
+  }
+}
+
+function resultOfCriterion(judged: JudgedCriterion) {
+  const { criterion, interval, perSeed, state } = judged
+  return {
+    name: criterion.name,
+    statement: criterion.statement,
+    decides: criterion.decides ?? true,
+    claimed: formatLimits(criterion),
+    ...formatMeasured(judged),
+    mean: round(interval.mean),
+    interval: [round(interval.low), round(interval.high)],
+    perSeed: perSeed.map(round),
+    state,
   }
 }
 

@@ -23,13 +23,20 @@ export function formatLimits(criterion: Criterion): string {
   return `${sign} ${formatValue(expected, criterion)}${fails}`
 }
 
+/** '4.8 points' and '2.7 to 7.3'. */
+export function formatMeasured({ criterion, interval }: JudgedCriterion): { measured: string; range: string } {
+  const [low, high] = [interval.low, interval.high].map((end) => formatValue(end, { ...criterion, unit: '' }))
+  return { measured: formatValue(interval.mean, criterion), range: `${low} to ${high}` }
+}
+
 /** One row a criterion: statement, measured, interval, what it has to be, and whether it holds. */
-export function criterionRow({ criterion, interval, state }: JudgedCriterion): string[] {
-  const range = [interval.low, interval.high].map((end) => formatValue(end, { ...criterion, unit: '' }))
+export function criterionRow(judged: JudgedCriterion): string[] {
+  const { criterion, state } = judged
+  const { measured, range } = formatMeasured(judged)
   return [
     criterion.statement,
-    formatValue(interval.mean, criterion),
-    `${range[0]} to ${range[1]}`,
+    measured,
+    range,
     formatLimits(criterion),
     words[state] + (criterion.decides === false ? ' (beside the claim)' : ''),
   ]

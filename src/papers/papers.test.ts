@@ -67,12 +67,30 @@ test('a result file that is none is named with the field', () => {
   refuse({ ...good, command: undefined }, /expected command/)
   refuse({ ...good, commit: 'main' }, /expected commit/)
   refuse({ ...good, seeds: ['1'] }, /expected seeds/)
-  const criterion = { statement: 'accuracy', claimed: '≥ 95 %', mean: 0.9, interval: [0.8, 0.93], state: 'fails' }
+  const criterion = {
+    statement: 'accuracy',
+    claimed: '≥ 95 %',
+    measured: '90 %',
+    range: '80 to 93',
+    mean: 0.9,
+    interval: [0.8, 0.93],
+    state: 'fails',
+  }
   const measured = { ...good, measurements: { 'Copying: accuracy': 0.9 } }
   const parts = (...criteria: unknown[]) => ({ ...measured, parts: [{ name: 'copying', criteria }] })
   assert.deepEqual(parseResult(JSON.stringify({ ...parts(criterion), machine: {} }), 'f'), {
     ...measured,
-    criteria: [{ name: 'Copying: accuracy', interval: [0.8, 0.93], claimed: '≥ 95 %', state: 'fails', decides: true }],
+    criteria: [
+      {
+        name: 'Copying: accuracy',
+        interval: [0.8, 0.93],
+        measured: '90 %',
+        range: '80 to 93',
+        claimed: '≥ 95 %',
+        state: 'fails',
+        decides: true,
+      },
+    ],
   })
   refuse(parts(), /expected a measurement for each criterion of the parts/)
   refuse({ ...measured, parts: 3 }, /expected parts to hold what 'Copying: accuracy' came to/)

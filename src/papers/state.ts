@@ -15,6 +15,9 @@ export interface PaperCriterion {
   readonly name: string
   /** The 95 % interval of the measured value. */
   readonly interval: readonly [low: number, high: number]
+  /** In the unit of the claim: "97.9 %", and its interval, "93.8 to 100.0". */
+  readonly measured: string
+  readonly range: string
   /** What it is held against: "≥ 95.0 %". */
   readonly claimed: string
   readonly state: (typeof criterionStates)[number]
@@ -81,11 +84,12 @@ function criteriaOf(
   const all = (Array.isArray(parts) ? parts : [{}]).flatMap((part) => part?.criteria ?? [null])
   if (all.length !== names.length) throw fail('a measurement for each criterion of the parts')
   return all.map((each, i) => {
-    const { statement, interval, claimed, state, decides } = each ?? {}
+    const { statement, interval, measured, range, claimed, state, decides } = each ?? {}
     const named = typeof statement === 'string' && names[i].endsWith(statement)
-    if (!named || typeof claimed !== 'string' || !criterionStates.includes(state) || !isInterval(interval))
+    const words = [measured, range, claimed].every((text) => typeof text === 'string')
+    if (!named || !words || !criterionStates.includes(state) || !isInterval(interval))
       throw fail(`parts to hold what '${names[i]}' came to`)
-    return { name: names[i], interval, claimed, state, decides: decides !== false }
+    return { name: names[i], interval, measured, range, claimed, state, decides: decides !== false }
   })
 }
 

@@ -82,8 +82,8 @@ function Measurement({ name, value, criterion }: MeasurementProps) {
         )}
       </th>
       <td>
-        {shown(value)}
-        {criterion && <small>{criterion.interval.map((end) => shown(end, 3)).join(' to ')}</small>}
+        {criterion?.measured ?? shown(value)}
+        {criterion && <small>{criterion.range}</small>}
       </td>
       {criterion && (
         <td>
