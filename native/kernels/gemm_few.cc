@@ -38,13 +38,18 @@ void dotTile(const float* a, i64 K, const typename S::T* const (&b)[COLUMNS], i6
       for (int c = 0; c < COLUMNS; c++) acc[r][c] = fma(x, y[c], acc[r][c]);
     }
   }
-  for (int c = 0; c < COLUMNS; c++) {
-    const vf y = k < K ? loadPart<S>(b[c] + k, K - k) : vf{};
-    for (int r = 0; r < ROWS; r++) {
-      const vf x = k < K ? loadPart<F32>(a + r * K + k, K - k) : vf{};
-      out[r][c] = sum(fma(x, y, acc[r][c]));
+  // Product and sum lie in one block, or the compiler fuses them for one row and not for the next.
+  if (k < K)
+#pragma GCC unroll 8
+    for (int c = 0; c < COLUMNS; c++) {
+      const vf y = loadPart<S>(b[c] + k, K - k);
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; r++) acc[r][c] = fma(loadPart<F32>(a + r * K + k, K - k), y, acc[r][c]);
     }
-  }
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
+    for (int c = 0; c < COLUMNS; c++) out[r][c] = sum(acc[r][c]);
 }
 
 /// The rows of a that are left, ROWS at a time and then one by one, for the columns of one vector of results.

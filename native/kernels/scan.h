@@ -291,6 +291,8 @@ alignas(64) static constexpr u32 powers[32] = {
 /// 2^x for x in [-126, 128): exactly 1 at 0, elsewhere within 2e-7. Two registers hold the powers of 2^(1/32), so that what
 /// is left of x is small and two terms of its series do, where exp2InRange takes five.
 static inline vf exp2Short(vf x) {
+  // Keeps a product rounded: fused into the sum below, its multiple of 1/32 could be another than that of the reduction.
+  asm("" : "+v"(x));
   const vf shifted = x + 393216.0f;  // 1.5 * 2^18: rounds to multiples of 1/32
   vf f, power = shifted;
   asm("vreduceps $0x50, %1, %0" : "=v"(f) : "v"(x));  // x less its nearest multiple of 1/32
