@@ -13,6 +13,7 @@ import { PixelCache, pixelCacheMemory } from '../data/images/pixel-cache.js'
 import { imageDataSets, openImageDataSet } from '../data/images/registered.js'
 import { countCost } from '../models/cost.js'
 import type { ImageClassifier } from '../models/image-classifier.js'
+import type { Segmenter } from '../models/segmentation.js'
 import { type Distillation, ImageClassification, measureClassifier, targetLoss } from '../tasks/image-classification.js'
 import { backward, empty, noGrad, normal, RandomStream, randomIntegers, scope, withBackend } from '../tensor/index.js'
 import type { Measured, Part, PlotSpec, Settings, UnitContext } from './experiment.js'
@@ -70,16 +71,31 @@ async function openCifar({ data, sizes }: UnitContext): Promise<ImageSplit> {
   return sizes.tuning ? splitByHash(used, 0.1) : { train: used, heldOut: firstOfEachClass(heldOut, sizes.testPerClass) }
 }
 
-/** Operations of one image in millions, as the papers count them. The model must get new values afterwards. */
-function megaflopsOf(model: ImageClassifier): number {
-  const { size, channels } = imageShape
-  const { publishedFlops } = countCost((backend) => {
+/**
+ * Reading one image of `side` x `side`: operations in millions, as the papers count them, and most memory held at once in MB.
+ * The model must get new values afterwards.
+ */
+export function costOf(model: ImageClassifier | Segmenter, side: number): { megaflops: number; megabytes: number } {
+  const { publishedFlops, peakBytes } = countCost((backend) => {
     model.initialize({ backend }).eval()
-    withBackend(backend, () => noGrad(() => scope(() => void model.forward(empty(backend, [1, size, size, channels])))))
+    const image = () => empty(backend, [1, side, side, imageShape.channels])
+    withBackend(backend, () => noGrad(() => scope(() => void model.forward(image()))))
   })
   model.train()
-  return publishedFlops / 1e6
+  return { megaflops: publishedFlops / 1e6, megabytes: peakBytes / 1e6 }
 }
+
+/** How every network of images trains: AdamW, weight decay 0.05, 10 % warm-up, cosine to 0, clipped at 5. */
+export const trainingRecipe = (steps: number, { learningRate }: Settings, seed: number) =>
+  ({
+    steps,
+    schedule: 'cosine',
+    learningRate,
+    warmup: Math.floor(steps / 10),
+    weightDecay: 0.05,
+    clipNorm: 5,
+    seed,
+  }) as const
 
 /** Room for the pixels of every image, so that each is decoded once. */
 function cacheFor(images: StoredImages): PixelCache {
@@ -88,7 +104,7 @@ function cacheFor(images: StoredImages): PixelCache {
 }
 
 /**
- * Trains a classifier on CIFAR-10: AdamW, weight decay 0.05, 10 % warm-up, cosine to 0, labels smoothed by 0.1, padded crops
+ * Trains a classifier on CIFAR-10 by the recipe: labels smoothed by 0.1, padded crops
  * and flips, the same batches for every method of a seed. `correct` says of each test image whether it was told right.
  */
 export async function trainOnCifar(
@@ -123,18 +139,12 @@ export async function trainOnCifar(
   )
 
   // The training.
-  const megaflops = megaflopsOf(model)
+  const { megaflops } = costOf(model, imageShape.size)
   model.initialize({ seed, backend })
   const curve = await train(new ImageClassification(model, loader, { labelSmoothing: 0.1, distillation }), {
+    ...trainingRecipe(steps, settings, seed),
     name: place,
-    steps,
-    schedule: 'cosine',
-    learningRate: settings.learningRate,
-    warmup: Math.floor(steps / 10),
-    weightDecay: 0.05,
-    clipNorm: 5,
     evaluateEvery: Math.ceil(steps / 5),
-    seed,
   })
 
   // The measurements.

@@ -9,13 +9,13 @@ import {
   SegmentationCrops,
   type SegmentationSet,
 } from '../data/images/segmentation-set.js'
-import { countCost } from '../models/cost.js'
 import type { ImageClassifier } from '../models/image-classifier.js'
 import { JoinedMapsHead, Segmenter, SummedMapsHead } from '../models/segmentation.js'
 import { addConfusions, classIous, meanIou, pixelAccuracy } from '../tasks/confusion.js'
 import { measureSegmenter, SemanticSegmentation } from '../tasks/semantic-segmentation.js'
-import { empty, noGrad, scope, type Tensor, withBackend } from '../tensor/index.js'
+import type { Tensor } from '../tensor/index.js'
 import type { Measured, Part, PlotSpec, UnitContext } from './experiment.js'
+import { costOf, trainingRecipe } from './image-recipe.js'
 
 const { classes } = segmentationDataSets['aerial-dubai']
 
@@ -91,19 +91,9 @@ const readImages = (set: SegmentationSet, most: number, reduction: number): Prom
     }),
   )
 
-/** Operations of one crop in millions, as the papers count them. The model must get new values afterwards. */
-function megaflopsOf(model: Segmenter, crop: number): number {
-  const { publishedFlops } = countCost((backend) => {
-    model.initialize({ backend }).eval()
-    withBackend(backend, () => noGrad(() => scope(() => void model.forward(empty(backend, [1, crop, crop, 3])))))
-  })
-  model.train()
-  return publishedFlops / 1e6
-}
-
 /**
- * Trains the model of a unit's method: AdamW, weight decay 0.05, 10 % warm-up, cosine to 0, clipped at 5, random crops and
- * flips both ways, the same batches for every method of a seed. `confusion` are the counts of each test image, seen through
+ * Trains the model of a unit's method by the recipe of image networks: random crops and flips both ways,
+ * the same batches for every method of a seed. `confusion` are the counts of each test image, seen through
  * overlapping windows.
  */
 export const trainSegmenter =
@@ -120,17 +110,11 @@ export const trainSegmenter =
 
     // The training.
     const model = models[method](crop)
-    const megaflops = megaflopsOf(model, crop)
+    const { megaflops } = costOf(model, crop)
     model.initialize({ seed, backend })
     const curve = await train(new SemanticSegmentation(model, crops, validation, windows), {
-      steps,
-      schedule: 'cosine',
-      learningRate: settings.learningRate,
-      warmup: Math.floor(steps / 10),
-      weightDecay: 0.05,
-      clipNorm: 5,
+      ...trainingRecipe(steps, settings, seed),
       evaluateEvery: Math.ceil(steps / 3),
-      seed,
     })
 
     // The measurements.

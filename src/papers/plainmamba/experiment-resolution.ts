@@ -1,10 +1,8 @@
 // Part 2: what a token costs as the image grows: from 8 x 8 to 64 x 64 tokens, one image, forward. Nothing is trained.
 import type { Measured, Part, UnitContext } from '../../experiments/experiment.js'
 import { plainMini, vimMini, vitMini } from '../../experiments/image-minis.js'
-import { timeForward } from '../../experiments/image-recipe.js'
-import { countCost } from '../../models/cost.js'
+import { costOf, timeForward } from '../../experiments/image-recipe.js'
 import type { ImageClassifier } from '../../models/image-classifier.js'
-import { empty, noGrad, scope, withBackend } from '../../tensor/index.js'
 
 const models: Readonly<Record<string, (size: number) => ImageClassifier>> = {
   plain: plainMini,
@@ -41,15 +39,6 @@ async function measure(context: UnitContext): Promise<Measured> {
 }
 
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1]
-
-/** Operations as the papers count them, and most memory held at once, of one image. */
-function costOf(model: ImageClassifier, size: number): { megaflops: number; megabytes: number } {
-  const { publishedFlops, peakBytes } = countCost((backend) => {
-    model.initialize({ backend }).eval()
-    withBackend(backend, () => noGrad(() => scope(() => void model.forward(empty(backend, [1, size, size, 3])))))
-  })
-  return { megaflops: publishedFlops / 1e6, megabytes: peakBytes / 1e6 }
-}
 
 export const resolutionPart: Part = {
   name: 'resolution',
