@@ -108,12 +108,15 @@ describe('the packed library', { skip }, () => {
       assert.match(await mambakit(folder, node, 'papers'), /\n33 {2}quamba2 /)
     })
 
-  test('without the add-on computes through WebAssembly, and says so', async () => {
+  test('without the optional packages computes through WebAssembly and reports without plots, and says so', async () => {
     const bare = mkdtempSync(join(tmpdir(), 'mambakit-bare-'))
     writeFileSync(join(bare, 'package.json'), '{ "private": true }')
     await succeed(bare, 'npm', ...npmInstall, '--omit=optional', tarball(''))
     cpSync(join(folder, 'model'), join(bare, 'model'), { recursive: true })
     const output = await mambakit(bare, process.execPath, 'generate', 'model', '--prompt', 'The ', '--max-tokens', '8')
+    await mambakit(bare, process.execPath, 'reproduce', 'mamba', '--quick', '--part', 'selective-copying')
+    const report = readFileSync(join(bare, 'runs/mamba/quick/report.md'), 'utf8')
+    assert.match(report, /plots need the package @observablehq\/plot/)
     rmSync(bare, { recursive: true })
     assert.match(
       output,

@@ -16,11 +16,14 @@ interface Point {
   readonly trace: string
 }
 
+/** A plot's package is not installed; the message says which and what to do. */
+export class MissingPlotPackage extends MambakitError {}
+
 async function load<T>(name: string, importing: () => Promise<T>): Promise<T> {
   try {
     return await importing()
   } catch (error) {
-    throw new MambakitError(
+    throw new MissingPlotPackage(
       `plots need the package ${name}, which could not be loaded (${(error as Error).message.split('\n')[0]}); npm install ${name}`,
     )
   }

@@ -1,8 +1,8 @@
 // The report of an experiment: Markdown with tables and plots under runs/<slug>, for people. Node only.
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import type { Criterion } from './experiment.js'
-import { drawPlot, rasterize } from './plots.node.js'
+import { basename, join } from 'node:path'
+import type { Criterion, PlotSpec } from './experiment.js'
+import { drawPlot, MissingPlotPackage, type PlotLine, rasterize } from './plots.node.js'
 import type { JudgedCriterion, MethodOutcome, Outcome, PartOutcome, SweepRow } from './runner.node.js'
 
 const words = { holds: 'holds', fails: 'fails', open: 'open' } as const
@@ -53,7 +53,7 @@ export function verdictWords(outcome: Pick<Outcome, 'verdict' | 'scale' | 'seeds
   return outcome.verdict + (remarks.length > 0 ? ` (${remarks.join('; ')})` : '')
 }
 
-/** Writes report.md and its plots; returns the path of the report. */
+/** Writes report.md and its plots, or in a plot's place which package it lacks; returns the path of the report. */
 export async function writeReport(outcome: Outcome, folder: string, command: string): Promise<string> {
   await mkdir(folder, { recursive: true })
   const sections: string[] = []
@@ -87,11 +87,7 @@ async function partSection({ part, sizes, methods, criteria, state }: PartOutcom
       }))
       .filter(({ seeds }) => seeds.length > 0)
     if (lines.length === 0) continue
-    const svg = await drawPlot(plot, lines)
-    const name = `${part.name}-${plot.name}`
-    await writeFile(join(folder, `${name}.svg`), svg)
-    await writeFile(join(folder, `${name}.png`), await rasterize(svg))
-    plots.push(`![${plot.title}](${name}.svg)`)
+    plots.push(await plotImage(plot, lines, join(folder, `${part.name}-${plot.name}`)))
   }
   return [
     `## ${part.title}: ${state}`,
@@ -103,6 +99,21 @@ async function partSection({ part, sizes, methods, criteria, state }: PartOutcom
     ),
     ...plots,
   ].join('\n\n')
+}
+
+/** The Markdown of a plot, written to `path`.svg and .png. Hours of measuring do not fail for a missing package. */
+async function plotImage(plot: PlotSpec, lines: readonly PlotLine[], path: string): Promise<string> {
+  let image = `${plot.title}:`
+  try {
+    const svg = await drawPlot(plot, lines)
+    await writeFile(`${path}.svg`, svg)
+    image = `![${plot.title}](${basename(path)}.svg)`
+    await writeFile(`${path}.png`, await rasterize(svg))
+    return image
+  } catch (error) {
+    if (!(error instanceof MissingPlotPackage)) throw error
+    return `${image} ${error.message}`
+  }
 }
 
 function numberNames(methods: readonly MethodOutcome[]): string[] {
