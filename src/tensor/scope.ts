@@ -21,21 +21,22 @@ export class Scope implements Disposable {
   /** Takes over a handle from whatever scope holds it. */
   own<T extends Tensor>(tensor: T): T {
     unregister(tensor)
-    owners.set(tensor, this)
-    this.#tensors.add(tensor)
+    this.add(tensor)
     return tensor
   }
   add(tensor: Tensor): void {
+    tensor.owner = this
     this.#tensors.add(tensor)
   }
   delete(tensor: Tensor): void {
+    tensor.owner = null
     this.#tensors.delete(tensor)
   }
   get size(): number {
     return this.#tensors.size
   }
   dispose(): void {
-    for (const tensor of [...this.#tensors]) tensor.dispose()
+    for (const tensor of this.#tensors) tensor.dispose()
   }
   [Symbol.dispose](): void {
     this.dispose()
@@ -46,7 +47,6 @@ export class Scope implements Disposable {
 export type NotPromise<T> = T extends PromiseLike<unknown> ? never : T
 
 const stack: Scope[] = []
-const owners = new WeakMap<Tensor, Scope>()
 
 function refusePromise(result: unknown): void {
   if (result !== null && typeof result === 'object' && typeof (result as { then?: unknown }).then === 'function')
@@ -54,15 +54,11 @@ function refusePromise(result: unknown): void {
 }
 
 export function register(tensor: Tensor): void {
-  const scope = stack.at(-1)
-  if (!scope) return
-  scope.add(tensor)
-  owners.set(tensor, scope)
+  stack.at(-1)?.add(tensor)
 }
 
 export function unregister(tensor: Tensor): void {
-  owners.get(tensor)?.delete(tensor)
-  owners.delete(tensor)
+  tensor.owner?.delete(tensor)
 }
 
 /** Takes a handle out of its scope: from here on its holder disposes it. */
@@ -93,12 +89,9 @@ export function scope<T>(body: () => NotPromise<T>): T {
     visitTensors(
       result,
       (tensor) => {
-        if (owners.get(tensor) !== inner) return
+        if (tensor.owner !== inner) return
         unregister(tensor)
-        if (outer) {
-          outer.add(tensor)
-          owners.set(tensor, outer)
-        }
+        outer?.add(tensor)
       },
       isTensor,
     )

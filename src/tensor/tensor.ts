@@ -4,7 +4,7 @@ import { launch } from '../backend/kernels.js'
 import { type Backend, bytesPerElement, type DeviceBuffer, type Dtype, type Operand } from '../backend/types.js'
 import { MambakitError } from '../errors.js'
 import type { Edge } from './autograd.js'
-import { register, unregister } from './scope.js'
+import { register, type Scope, unregister } from './scope.js'
 import { contiguousStrides, elementCount } from './shape.js'
 
 /** Host arrays by dtype; half precision is widened before it is read. */
@@ -45,6 +45,8 @@ export class Tensor implements Operand, Disposable {
   #requiresGrad = false
   /** Accumulated gradient of a leaf, written by `backward`. */
   grad: Tensor | null = null
+  /** The scope that ends this handle; null where its holder does. Scopes alone set it. */
+  owner: Scope | null = null
 
   constructor(
     readonly storage: Storage,
