@@ -1,6 +1,6 @@
 // Depth-wise convolution, channels last: a lane is a channel. A few columns of the result are summed side by side in
 // registers while the taps of a row pass over them; where columns and taps lie side by side, each value is loaded once
-// for all taps that see it.
+// for all taps that see it, and under a kernel of 3 x 3 once for a few rows of the result too.
 #include "depthwise.h"
 #include "transpose.h"
 
@@ -10,7 +10,10 @@ namespace {
 
 /// Rows of the result a task, at most.
 constexpr i64 ROWS = 8;
-/// From this size on a result is stored past the caches, which would not keep it.
+/// Rows and columns of the result that are summed together under 3 x 3. Few columns keep memory's streams few and long:
+/// with four of them a result larger than the caches takes 1.5 times as long.
+constexpr int SQUARE_ROWS = 4, SQUARE_COLUMNS = 2;
+/// From this size on a result is stored past the caches, which would not keep it, and the image asked for early.
 constexpr i64 LARGE_BYTES = 1 << 24;
 
 /// Can a vector be stored past the caches? It must be a whole line.
@@ -54,7 +57,7 @@ const float* turned(const Args& args, const Geometry& g, Pass* passes, i64 count
   return to;
 }
 
-/// A row of the image that a row of the result sees, and the weights of its taps.
+/// A row of the image that rows of the result see, or null outside, and the weights of its taps in the first of them.
 struct Row {
   const float* image;
   const float* weight;
@@ -72,16 +75,20 @@ struct Columns {
   i64 column, tap;
   /// First channel.
   i64 channel;
-  /// The row of the image that the next row of the result is the first to see, or null: it is asked for early.
+  /// Rows of the image that the next rows of the result are the first to see: where the image is large they are asked for early.
   const float* ahead;
+  i64 aheadCount, aheadStep;
   const float* zeros;
 };
 
 /// The values at column x from `row` on, zeros outside.
 template <bool EDGE>
 inline const float* seen(const Columns& s, const float* row, i64 x) {
-  if (EDGE && (x < 0 || x >= s.width)) return s.zeros;
-  return row + x * s.column;
+  if (!EDGE) return row + x * s.column;
+  const float* at = x < 0 || x >= s.width ? s.zeros : row + x * s.column;
+  // Keeps what follows out of the branches: products and sums that lie in different ones would not be fused.
+  asm("" : "+r"(at));
+  return at;
 }
 
 /// R columns whose K taps lie side by side.
@@ -116,46 +123,80 @@ inline void stepping(const Columns& s, vf (&y)[R], Load&& load) {
   }
 }
 
-/// Sums R columns from `bias` on and stores the first `count`.
-template <int R, bool EDGE, class Load, class Store>
-inline void columnsOf(const Columns& s, vf bias, i64 count, Load&& load, Store&& put) {
-  vf y[R];
-#pragma GCC unroll 16
-  for (int j = 0; j < R; j++) y[j] = bias;
-  const bool besides = s.tapStep == 1 && s.step == 1;
-  if (besides && s.taps == 3) sliding<3, R, EDGE>(s, y, load);
-  else if (besides && s.taps == 5) sliding<5, R, EDGE>(s, y, load);
-  else if (besides && s.taps == 7) sliding<7, R, EDGE>(s, y, load);
-  else stepping<R, EDGE>(s, y, load);
-  if (count == R) {
-#pragma GCC unroll 16
-    for (int j = 0; j < R; j++) put(j, y[j]);
-    return;
+/// N rows of R columns under 3 x 3 taps that lie side by side. Each sum is over the same values in the same order as in
+/// `sliding`.
+template <int N, int R, bool EDGE, class Load>
+inline void square(const Columns& s, vf (&y)[N][R], Load&& load) {
+  vf w[3][3];
+#pragma GCC unroll 3
+  for (int a = 0; a < 3; a++)
+#pragma GCC unroll 3
+    for (int k = 0; k < 3; k++) w[a][k] = load(s.rows[0].weight + (3 * a + k) * s.tap + s.channel);
+#pragma GCC unroll 8
+  for (int r = 0; r < N + 2; r++) {
+    if (!s.rows[r].image) continue;
+    const float* const image = s.rows[r].image + s.channel;
+#pragma GCC unroll 8
+    for (int j = 0; j < R + 2; j++) {
+      const vf x = load(seen<EDGE>(s, image, s.begin + j));
+#pragma GCC unroll 8
+      for (int i = 0; i < N; i++)
+#pragma GCC unroll 3
+        for (int k = 0; k < 3; k++)
+          if (r - i >= 0 && r - i < 3 && j - k >= 0 && j - k < R) y[i][j - k] = fma(w[r - i][k], x, y[i][j - k]);
+    }
   }
-#pragma GCC unroll 16
-  for (int j = 0; j < R; j++)
-    if (j < count) put(j, y[j]);
 }
 
-template <int R, class Load, class Store>
+/// Sums N rows of R columns from `bias` on and stores the first `count` columns.
+template <int N, int R, bool EDGE, class Load, class Store>
+inline void columnsOf(const Columns& s, vf bias, i64 count, Load&& load, Store&& put) {
+  vf y[N][R];
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++)
+#pragma GCC unroll 16
+    for (int j = 0; j < R; j++) y[i][j] = bias;
+  if constexpr (N > 1) square<N, R, EDGE>(s, y, load);
+  else {
+    const bool besides = s.tapStep == 1 && s.step == 1;
+    if (besides && s.taps == 3) sliding<3, R, EDGE>(s, y[0], load);
+    else if (besides && s.taps == 5) sliding<5, R, EDGE>(s, y[0], load);
+    else if (besides && s.taps == 7) sliding<7, R, EDGE>(s, y[0], load);
+    else stepping<R, EDGE>(s, y[0], load);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) {
+    if (count == R) {
+#pragma GCC unroll 16
+      for (int j = 0; j < R; j++) put(i, j, y[i][j]);
+      continue;
+    }
+#pragma GCC unroll 16
+    for (int j = 0; j < R; j++)
+      if (j < count) put(i, j, y[i][j]);
+  }
+}
+
+template <int N, int R, class Load, class Store>
 void columnsOf(const Columns& s, vf bias, i64 count, Load&& load, Store&& put) {
   const i64 last = s.begin + (R - 1) * s.step + (s.taps - 1) * s.tapStep;
-  if (s.begin >= 0 && last < s.width) columnsOf<R, false>(s, bias, count, load, put);
-  else columnsOf<R, true>(s, bias, count, load, put);
+  if (s.begin >= 0 && last < s.width) columnsOf<N, R, false>(s, bias, count, load, put);
+  else columnsOf<N, R, true>(s, bias, count, load, put);
 }
 
-/// A row of the result. All channels of a block of columns come first, so that lines are used whole while they are near.
-template <int R>
-void resultRow(Columns s, const Line& line, i64 channels, const View& bias, float* out, i64 outStep, bool past) {
+/// N rows of the result. All channels of a block of columns come first, so that lines are used whole while they are near.
+template <int N, int R>
+void resultRows(Columns s, const Line& line, i64 channels, const View& bias, float* out, i64 outRow, i64 outStep, bool past) {
   const i64 start = s.begin, count = line.count;
   for (i64 x = 0; x < count; x += R) {
     // The last columns are done as a whole block that ends where the row does.
     const i64 from = x + R > count && count >= R ? count - R : x, n = least<i64>(R, count - from);
     s.begin = start + from * s.step;
-    if (s.ahead) {
-      const i64 reach = s.begin + (s.taps - 1) * s.tapStep;
-      const float* const end = s.ahead + least(s.width, reach + R * s.step) * s.column;
-      for (const float* p = s.ahead + most<i64>(0, reach) * s.column; p < end; p += 16) __builtin_prefetch(p);
+    const i64 reach = s.begin + (s.taps - 1) * s.tapStep;
+    for (i64 r = 0; r < s.aheadCount; r++) {
+      const float* const row = s.ahead + r * s.aheadStep;
+      const float* const end = row + least(s.width, reach + R * s.step) * s.column;
+      for (const float* p = row + most<i64>(0, reach) * s.column; p < end; p += 16) __builtin_prefetch(p);
     }
     for (i64 c = 0; c < channels; c += W) {
       const Lanes lanes = lanesAt(c, channels);
@@ -163,11 +204,13 @@ void resultRow(Columns s, const Line& line, i64 channels, const View& bias, floa
       s.channel = lanes.first;
       float* const to = out + from * outStep + lanes.first;
       const auto whole = [](const float* p) { return load(p); };
-      if (STREAMS && R == 8 && past) columnsOf<R>(s, first, n, whole, [&](i64 j, vf y) { stream(to + j * outStep, y); });
-      else if (lanes.count == W) columnsOf<R>(s, first, n, whole, [&](i64 j, vf y) { store(to + j * outStep, y); });
+      const auto put = [&](i64 i, i64 j, vf y) { store(to + i * outRow + j * outStep, y); };
+      if (STREAMS && R != 4 && past)
+        columnsOf<N, R>(s, first, n, whole, [&](i64 i, i64 j, vf y) { stream(to + i * outRow + j * outStep, y); });
+      else if (lanes.count == W) columnsOf<N, R>(s, first, n, whole, put);
       else
-        columnsOf<R>(s, first, n, [&](const float* p) { return loadPart<F32>(p, lanes.count); },
-                     [&](i64 j, vf y) { storePart<F32>(to + j * outStep, y, lanes.count); });
+        columnsOf<N, R>(s, first, n, [&](const float* p) { return loadPart<F32>(p, lanes.count); },
+                        [&](i64 i, i64 j, vf y) { storePart<F32>(to + i * outRow + j * outStep, y, lanes.count); });
     }
   }
 }
@@ -179,33 +222,46 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
   const i64 channels = to.dim[4];
   const Line* const l = pass.line;
   const i64 height = l[1].count, outer = to.dim[0] * l[0].count, threads = args.runtime->threads;
+  const auto besides = [](const Line& line) { return line.taps == 3 && line.tapStep == 1 && line.fromStep == 1; };
+  const bool squares = l[0].taps == 1 && besides(l[1]) && besides(l[2]);
   // As many rows for one thread as for another.
-  const auto rowsOfBusiest = [&](i64 n) { return ceilDiv(outer * ceilDiv(height, n), threads) * n; };
+  const i64 together = squares ? SQUARE_ROWS : 1;
+  const auto rowsOfBusiest = [&](i64 n) { return ceilDiv(outer * ceilDiv(height, n), threads) * roundUp(n, together); };
   i64 rowsEach = ROWS;
   for (i64 n = ROWS - 1; n > 0; n--)
     if (rowsOfBusiest(n) < rowsOfBusiest(rowsEach)) rowsEach = n;
   const i64 rowBlocks = ceilDiv(height, rowsEach);
-  bool past = STREAMS && to.count() * (i64)sizeof(float) >= LARGE_BYTES && channels % W == 0 && (u64)y.data % sizeof(vf) == 0;
+  const bool large = to.count() * (i64)sizeof(float) >= LARGE_BYTES;
+  bool past = STREAMS && large && channels % W == 0 && (u64)y.data % sizeof(vf) == 0;
   for (const i64 stride : y.stride) past = past && stride % W == 0;
   args.parallel(outer * rowBlocks, [&](i64 task, i32 thread) {
     const i64 b = task / rowBlocks / l[0].count, t = task / rowBlocks % l[0].count, first = task % rowBlocks * rowsEach;
-    Row* const rows = args.scratch<Row>(thread, 0, l[0].taps * l[1].taps);
+    const i64 last = least(height, first + rowsEach), lastTap = (l[1].taps - 1) * l[1].tapStep;
+    Row* const rows = args.scratch<Row>(thread, 0, l[0].taps * l[1].taps + SQUARE_ROWS);
     float* const zeros = args.scratch<float>(thread, 1, W);
     store(zeros, vf{});
-    for (i64 h = first; h < least(height, first + rowsEach); h++) {
+    const auto rowAt = [&](i64 atT, i64 atH) {
+      const bool inside = atT >= 0 && atT < from.dim[1] && atH >= 0 && atH < from.dim[2];
+      return inside ? x.data + b * x.stride[0] + atT * x.stride[1] + atH * x.stride[2] : nullptr;
+    };
+    for (i64 at = first; at < last;) {
+      const i64 n = squares && last - first >= SQUARE_ROWS ? SQUARE_ROWS : 1;
+      // The last rows are done as a whole block that ends where the task does.
+      const i64 h = least(at, last - n);
+      at = h + n;
       Columns s;
       s.rowCount = 0;
-      for (i64 i = 0; i < l[0].taps; i++)
-        for (i64 j = 0; j < l[1].taps; j++) {
-          const i64 atT = l[0].begin(t) + i * l[0].tapStep, atH = l[1].begin(h) + j * l[1].tapStep;
-          if (atT < 0 || atT >= from.dim[1] || atH < 0 || atH >= from.dim[2]) continue;
-          rows[s.rowCount++] = {x.data + b * x.stride[0] + atT * x.stride[1] + atH * x.stride[2],
-                                taps + (i * l[1].taps + j) * l[2].taps * row};
-        }
-      const i64 nextT = l[0].begin(t) + (l[0].taps - 1) * l[0].tapStep;
-      const i64 nextH = l[1].begin(h + 1) + (l[1].taps - 1) * l[1].tapStep;
-      const bool more = nextT >= 0 && nextT < from.dim[1] && nextH >= 0 && nextH < from.dim[2];
-      s.ahead = more ? x.data + b * x.stride[0] + nextT * x.stride[1] + nextH * x.stride[2] : nullptr;
+      if (n > 1)
+        for (; s.rowCount < n + 2; s.rowCount++) rows[s.rowCount] = {rowAt(l[0].begin(t), l[1].begin(h) + s.rowCount), taps};
+      else
+        for (i64 i = 0; i < l[0].taps; i++)
+          for (i64 j = 0; j < l[1].taps; j++) {
+            const float* const image = rowAt(l[0].begin(t) + i * l[0].tapStep, l[1].begin(h) + j * l[1].tapStep);
+            if (image) rows[s.rowCount++] = {image, taps + (i * l[1].taps + j) * l[2].taps * row};
+          }
+      s.ahead = rowAt(l[0].begin(t) + (l[0].taps - 1) * l[0].tapStep, l[1].begin(at) + lastTap);
+      s.aheadStep = l[1].fromStep * x.stride[2];
+      s.aheadCount = s.ahead && large ? least(n, ceilDiv(from.dim[2] - l[1].begin(at) - lastTap, l[1].fromStep)) : 0;
       s.rows = rows;
       s.taps = l[2].taps;
       s.tapStep = l[2].tapStep;
@@ -217,9 +273,10 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
       s.zeros = zeros;
       float* const out = y.data + b * y.stride[0] + (l[0].toStart + t * l[0].toStep) * y.stride[1] +
                          (l[1].toStart + h * l[1].toStep) * y.stride[2] + l[2].toStart * y.stride[3];
-      const i64 step = l[2].toStep * y.stride[3];
-      if (l[2].count > 4) resultRow<8>(s, l[2], channels, bias, out, step, past);
-      else resultRow<4>(s, l[2], channels, bias, out, step, past);
+      const i64 outRow = l[1].toStep * y.stride[2], step = l[2].toStep * y.stride[3];
+      if (n > 1) resultRows<SQUARE_ROWS, SQUARE_COLUMNS>(s, l[2], channels, bias, out, outRow, step, past);
+      else if (l[2].count > 4) resultRows<1, 8>(s, l[2], channels, bias, out, outRow, step, past);
+      else resultRows<1, 4>(s, l[2], channels, bias, out, outRow, step, past);
     }
     if (past) endStream();
   });

@@ -116,6 +116,7 @@ const shapes: readonly (readonly [string, ConvolutionShape])[] = [
   ...[1, 2, 5, 7, 9, 11].map((k) => [`depth-wise ${k}x${k}`, depthwise(20, [k, k], { extents: [11, 18] })] as const),
   ['depth-wise 3x3, wide', depthwise(18, [3, 3], { batch: 1, extents: [14, 35] })],
   ['depth-wise 7x7, wide', depthwise(18, [7, 7], { batch: 1, extents: [8, 35] })],
+  ['depth-wise 3x3 to one column', depthwise(18, [3, 3], { extents: [9, 3], padding: undefined })],
   ['depth-wise 3x3 by 2', depthwise(20, [3, 3], { stride: [2, 2], extents: [12, 31] })],
   ['depth-wise 7x7 by 2 and 4', depthwise(20, [7, 7], { stride: [2, 4], extents: [12, 31] })],
   ['depth-wise, dilated', depthwise(20, [3, 3], { dilation: [2, 3], extents: [12, 31], padding: [[2, 2], [3, 3]] })], // biome-ignore format: pairs
