@@ -1,9 +1,11 @@
 // The GPU bench, one call: is every kernel right, then how long do GEMM, the selective scan, a training step and decoding
-// take. (The memory of train and mixed is that of the whole process: ask for one alone.) Kernels are timed by the device's clock, steps and tokens by the wall clock.
-//   node dist/bench/gpu/main.js [suite] [copy] [gemm] [scan] [train] [mixed] [decode] [--stock] [--json FILE] [--verified FILE]
+// take. Kernels are timed by the device's clock, steps and tokens by the wall clock.
+//   node dist/bench/gpu/main.js [suite] [copy] [gemm] [scan] [train] [mixed] [decode] [--stock] [--peers FILE] [--json FILE] [--verified FILE]
 // Default: all parts. --stock measures everything once more with what a browser offers without experimental features (no
-// float16 on NVIDIA, no matrix units, bounds checked twice), as a second column. --verified records that the sources in the working directory passed the suite on this GPU.
-import { writeFileSync } from 'node:fs'
+// float16 on NVIDIA, no matrix units, bounds checked twice), as a second column. --peers holds the rows against the figures
+// of the official kernels on the same machine: a JSON file of names, fields and values, as in `peer` of the rows. --verified
+// records that the sources in the working directory passed the suite on this GPU.
+import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { openReference } from '../../src/backend/reference/index.js'
 import { describeFailure, runSuite } from '../../src/backend/suite.js'
@@ -12,12 +14,17 @@ import { openWebGpu } from '../../src/backend/webgpu/index.js'
 import { setDefaultBackend } from '../../src/tensor/index.js'
 import { measureDecode, measureTrain } from './models.js'
 import { measureCopy, measureGemm, measureScan, warmUp } from './operators.js'
-import { formatRows, type Row, withStock } from './rows.js'
+import { formatRows, type Peers, type Row, withStock } from './rows.js'
 import { sourcesHash } from './verified.js'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'string' }, verified: { type: 'string' }, stock: { type: 'boolean', default: false } },
+  options: {
+    json: { type: 'string' },
+    peers: { type: 'string' },
+    stock: { type: 'boolean', default: false },
+    verified: { type: 'string' },
+  },
 })
 const wanted = (part: string) => positionals.length === 0 || positionals.includes(part)
 const parts: Record<string, (gpu: WebGpuBackend) => AsyncGenerator<Row>> = {
@@ -41,10 +48,13 @@ async function check(gpu: WebGpuBackend): Promise<void> {
   }
 }
 
-async function measure(gpu: WebGpuBackend): Promise<Row[]> {
+/** Every part on a device of its own, whose memory is the part's alone. */
+async function measure(stock: boolean): Promise<Row[]> {
   const rows: Row[] = []
   for (const [name, rowsOf] of Object.entries(parts)) {
-    if (!wanted(name)) continue
+    if (!wanted(name) || (stock && name === 'mixed')) continue
+    const gpu = await openWebGpu({ stock })
+    setDefaultBackend(gpu)
     try {
       await warmUp()
       for await (const row of rowsOf(gpu)) {
@@ -56,25 +66,23 @@ async function measure(gpu: WebGpuBackend): Promise<Row[]> {
       wrong++
       console.log(`${name}: ${(error as Error).message}`)
     }
+    await gpu.close()
   }
   return rows
 }
 
+const peers = values.peers ? (JSON.parse(readFileSync(values.peers, 'utf8')) as Peers) : {}
 const gpu = await openWebGpu()
 const { description } = gpu
-setDefaultBackend(gpu)
 console.log(description)
 if (wanted('suite')) await check(gpu)
-let rows = await measure(gpu)
 await gpu.close()
+let rows = await measure(false)
 if (values.stock) {
-  const stock = await openWebGpu({ stock: true })
-  setDefaultBackend(stock)
   console.log('with what a stock browser offers:')
-  rows = withStock(rows, await measure(stock))
-  await stock.close()
+  rows = withStock(rows, await measure(true))
 }
-for (const line of ['', ...formatRows(rows)]) console.log(line)
+for (const line of ['', ...formatRows(rows, peers)]) console.log(line)
 if (values.json)
   writeFileSync(values.json, `${JSON.stringify({ device: description, node: process.version, rows }, null, 1)}\n`)
 process.exit(wrong === 0 ? 0 : 1)

@@ -5,7 +5,7 @@ import { mambaDefaults } from '../../src/models/mamba-config.js'
 import { MambaLM } from '../../src/models/mamba-lm.js'
 import { autocast, backward, cast, mul, noGrad, outsideScopes, randomIntegers, scope } from '../../src/tensor/index.js'
 import { AdamW } from '../../src/train/adamw.js'
-import { describeKernels } from './operators.js'
+import { describeKernels, warmUp } from './operators.js'
 import { median, type Row } from './rows.js'
 
 const shape = { ...mambaDefaults, dModel: 768, nLayer: 24, vocabSize: 50280 }
@@ -42,16 +42,17 @@ export async function* measureTrain(gpu: WebGpuBackend, compute: 'float16' | nul
     await step()
     times.push(performance.now() - start)
   }
-  const { reserved } = gpu.memory()
+  const gigabytes = gpu.memory().reserved / 1e9
   const kernels = await gpu.profile(step)
   const onDevice = kernels.reduce((sum, { seconds }) => sum + seconds, 0) * 1000
   yield {
-    what: `training step of 130M, B ${B}, L ${L}, ${compute ? 'mixed float16' : 'float32'}`,
+    what: `training step of 130M, B ${B}, L ${L}, ${compute ? 'mixed float16' : 'float32'}, ${gigabytes.toFixed(1)} GB`,
     milliseconds: median(times),
-    rate: `${((B * L) / median(times)).toFixed(0)} k tokens/s`,
-    target: compute ? '150 to 160 ms, 19.3 GB' : '390 ms, 24.7 GB',
+    rate: { value: ((B * L) / median(times)) * 1000, unit: 'tokens/s' },
+    target: compute ? '1.5, 19.3 GB' : '1.1, 24.7 GB',
+    peer: [`mamba1_130m_train_${compute ? 'bf16' : 'fp32'}`, 'ms'],
     detail: [
-      `${(reserved / 1e9).toFixed(1)} GB reserved; kernels ${onDevice.toFixed(1)} ms; losses ${losses.map((x) => x.toFixed(3)).join(' ')}`,
+      `kernels ${onDevice.toFixed(1)} ms; losses ${losses.map((x) => x.toFixed(3)).join(' ')}`,
       ...describeKernels(kernels, 1, 45),
     ],
   }
@@ -89,28 +90,31 @@ export async function* measureDecode(gpu: WebGpuBackend): AsyncGenerator<Row> {
       }
       await decode(240)
       const count = 480
-      const [dispatches, submissions] = [gpu.dispatchCount, gpu.submissionCount]
+      await warmUp()
+      await decode(24)
+      const [dispatchesBefore, submissionsBefore] = [gpu.dispatchCount, gpu.submissionCount]
       const start = performance.now()
       await decode(count)
       const ms = (performance.now() - start) / count
+      const [dispatched, submitted] = [gpu.dispatchCount - dispatchesBefore, gpu.submissionCount - submissionsBefore]
       const perToken = (n: number) => (n / count).toFixed(1)
-      const counts = `${perToken(gpu.dispatchCount - dispatches)} dispatches and ${perToken(gpu.submissionCount - submissions)} submissions a token`
       const kernels = await gpu.profile(async () => {
         await decode(8)
       })
       const steps = 8
       const onDevice = kernels.reduce((sum, { seconds }) => sum + seconds, 0) * (1000 / steps)
+      const target = batch === 1 ? '1,000 tokens/s, 110 dispatches' : '32,000 tokens/s'
+      const compared = !('sampling' in choice)
       yield {
-        what: `decode of 130M, batch ${batch}, ${dtype}${'sampling' in choice ? ', temperature 0.8, top-k 50, top-p 0.95' : ''}`,
+        what: `decode of 130M, batch ${batch}, ${dtype}, ${compared ? 'the most likely' : 'temperature 0.8, top-k 50, top-p 0.95'}, ${perToken(dispatched)} dispatches`,
         milliseconds: ms,
-        rate: `${((1000 * batch) / ms).toFixed(0)} tokens/s`,
-        target:
-          dtype === 'float32' || 'sampling' in choice
-            ? undefined
-            : batch === 1
-              ? '1000 tokens/s, 110 dispatches'
-              : '32000 tokens/s',
-        detail: [`${counts}; kernels ${onDevice.toFixed(3)} ms a token`, ...describeKernels(kernels, steps, 25)],
+        rate: { value: (1000 * batch) / ms, unit: 'tokens/s' },
+        ...(compared && { peer: [`mamba1_130m_decode_${dtype}_batch${batch}`, 'tokens_s'] }),
+        ...(compared && dtype === 'float16' && { target }),
+        detail: [
+          `${perToken(submitted)} submissions a token; kernels ${onDevice.toFixed(3)} ms`,
+          ...describeKernels(kernels, steps, 25),
+        ],
       }
       decoder.dispose()
     }
