@@ -34,15 +34,17 @@ void gatedActivationGrad(const Args& args) {
         const i64 n = least(BLOCK, run.count - i);
         const float* in[3];
         for (int k = 0; k < 3; k++) in[k] = stage(run.at(k, i), run.dtype[k], run.stride[k], n, buffers[k]);
-        // Both results first, since either may lie where an input lies.
+        float* to[2];
+        for (int k = 0; k < 2; k++) to[k] = target(run.at(3 + k, i), run.dtype[3 + k], run.stride[3 + k], buffers[3 + k]);
+        // All of a vector is read before either result is stored, since a result may lie where an input lies.
         for (i64 j = 0; j < n; j += W) {
           const vf gate = loadUpTo<F32>(in[0] + j, n - j);
           const vf value = loadUpTo<F32>(in[1] + j, n - j);
           const vf grad = loadUpTo<F32>(in[2] + j, n - j);
-          storeUpTo<F32>(buffers[3] + j, grad * decltype(function)::derivative(gate, none) * value, n - j);
-          storeUpTo<F32>(buffers[4] + j, grad * decltype(function)::f(gate, none), n - j);
+          storeUpTo<F32>(to[0] + j, grad * decltype(function)::derivative(gate, none) * value, n - j);
+          storeUpTo<F32>(to[1] + j, grad * decltype(function)::f(gate, none), n - j);
         }
-        for (int k = 3; k < 5; k++) unstage(run.at(k, i), run.dtype[k], run.stride[k], n, buffers[k]);
+        for (int k = 0; k < 2; k++) unstage(run.at(3 + k, i), run.dtype[3 + k], run.stride[3 + k], n, to[k]);
       }
     });
   });
