@@ -52,7 +52,7 @@ export class WebGpuBackend implements Backend {
   private readonly constantBuffers = new Map<string, Operand>()
   private readonly staging: GPUBuffer[] = []
   private readonly errorWords: WebGpuBuffer
-  private scratchBuffers: WebGpuBuffer[] = []
+  private scratchBuffers: DeviceBuffer[] = []
   private encoder: GPUCommandEncoder | null = null
   private pass: GPUComputePassEncoder | null = null
   private pending = 0
@@ -108,9 +108,10 @@ export class WebGpuBackend implements Backend {
   }
 
   enqueue(operation: Operation): void {
-    const parts = halves(operation, this.launcher.traits.bindingBytes)
-    if (parts) for (const part of parts) this.enqueue(part)
-    else this.enqueueFitting(operation)
+    const parts = halves(operation, this.launcher.traits.bindingBytes, (dtype, shape) => this.dense(dtype, shape))
+    if (!parts) return this.enqueueFitting(operation)
+    for (const part of parts.operations) this.enqueue(part)
+    for (const { buffer } of parts.scratch) this.pool.release(buffer)
   }
 
   private enqueueFitting({ kernel, operands, numbers }: Operation): void {
@@ -278,10 +279,15 @@ export class WebGpuBackend implements Backend {
     if (this.failure) throw this.failure
   }
 
-  private scratch(dtype: Dtype, shape: readonly number[]): Operand {
+  private dense(dtype: Dtype, shape: readonly number[]): Operand {
     const buffer = this.pool.allocate(size(shape) * bytesPerElement[dtype])
-    this.scratchBuffers.push(buffer)
     return { buffer, offset: 0, dtype, shape, strides: contiguousStrides(shape) }
+  }
+
+  private scratch(dtype: Dtype, shape: readonly number[]): Operand {
+    const operand = this.dense(dtype, shape)
+    this.scratchBuffers.push(operand.buffer)
+    return operand
   }
 
   private constants(key: string, make: () => Uint32Array): Operand {

@@ -51,6 +51,21 @@ test('tensors larger than a binding are worked on in parts', { skip }, async () 
   } finally {
     await narrow.close()
   }
+  const narrower = await openWebGpu({ bindingBytes: 4096 })
+  try {
+    const { passed, failures } = await runSuite(narrower, openReference(), {
+      kernels: [
+        ...(['rmsNormGrad', 'layerNormGrad', 'groupStatistics', 'groupNorm', 'groupNormGrad'] as const),
+        ...(['resample', 'maxPool', 'maxPoolGrad', 'rotary', 'causalConv1d', 'causalConv1dGrad'] as const),
+        ...(['convolution', 'convolutionGradInput', 'convolutionGradWeight', 'selectiveScan'] as const),
+      ],
+    })
+    const wrong = failures.filter(({ operand }) => !operand.includes('bytes in one binding'))
+    assert.deepEqual(wrong.map(describeFailure), [])
+    assert.ok(passed > failures.length)
+  } finally {
+    await narrower.close()
+  }
 })
 
 test('a profile names every dispatch and changes nothing', { skip }, async (t) => {
