@@ -21,6 +21,97 @@ constexpr i64 LINE_VECTORS = LINE / W;
 /// the faster the longer they are.
 constexpr i64 TASK = 384;
 
+/// Where results go, and the state from which the scan starts.
+struct Outputs {
+  View out, finalState, states, chunkStates, initialState;
+  /// The output is added to what is there; and the gate, where there is one, is applied to the sum.
+  bool adds, gatesSum;
+
+  Outputs along(i64 k, i64 own) const {
+    return {channelsOf(out, 2, k, own), narrowed(finalState, 1, k * own, own), narrowed(states, 2, k * own, own),
+            narrowed(chunkStates, 3, k * own, own), narrowed(initialState, 1, k * own, own), adds, gatesSum};
+  }
+};
+
+/// One direction.
+struct Direction {
+  ScanOperands o;
+  Outputs to;
+};
+
+/// Channels [first, last) of sequence b in direction k.
+struct Strip {
+  const Direction* direction;
+  i64 k, b, first, last;
+};
+
+/// The rows of the next block, of the same strip or of the one after it, asked for a few cache lines at every step of the
+/// passes over registers, so that memory works while they compute: neighbouring rows lie pages apart, where hardware
+/// prefetchers do not follow, and many at once would wait for each other.
+class RowsAhead {
+ public:
+  /// The strip after has no direction where there is none.
+  RowsAhead(const Strip& now, const Strip& after) : now(now), after(after) {}
+
+  /// From here on `passes` calls ask for the rows of the block that begins with `step`, or of the strip after.
+  void start(i64 step, i64 passes) {
+    const bool stays = step < now.direction->o.length;
+    const Strip& of = stays ? now : after;
+    next = stays ? step : 0;
+    end = 0;
+    if (!PREFETCHES || !of.direction) return;
+    o = &of.direction->o;
+    end = least(o->length, next + BLOCK);
+    lines = (of.last - of.first + LINE - 1) / LINE;
+    perPass = (BLOCK * lines + passes - 1) / passes;
+    line = 0;
+    const auto rowsOf = [&](const View& v) {
+      const i64 size = v.dtype == FLOAT32 ? 4 : 2;
+      return Rows{v.data + (of.b * v.stride[0] + of.first) * size, v.stride[1] * size, LINE * size};
+    };
+    delta = rowsOf(o->delta);
+    u = rowsOf(o->u);
+    out = rowsOf(of.direction->to.out);
+    if (o->z) z = rowsOf(o->z);
+  }
+
+  /// What a pass of `steps` steps asks for.
+  Asked during(i64 steps) {
+    i64 count = 0;
+    for (i64 left = perPass; left > 0 && next < end;) {
+      const i64 p = o->position(next), till = least(lines, line + left);
+      const char *const deltaAt = delta.at(o->row(next)), *const uAt = u.at(p), *const outAt = out.at(p), *const zAt = z.at(p);
+      left -= till - line;
+      for (; line < till; line++) {
+        lineAt[count++] = deltaAt + line * delta.line;
+        lineAt[count++] = uAt + line * u.line;
+        lineAt[count++] = outAt + line * out.line;
+        if (o->z) lineAt[count++] = zAt + line * z.line;
+      }
+      if (line < lines) break;
+      line = 0;
+      next++;
+    }
+    const i64 each = (count + steps - 1) / steps;
+    for (; count < each * steps; count++) lineAt[count] = lineAt[0];
+    return {lineAt, each};
+  }
+
+ private:
+  const Strip &now, &after;
+  const ScanOperands* o;
+  i64 next, end, lines, line, perPass = 0;
+  /// Channels of an operand's rows: where those of position 0 begin, bytes from one to the next, and bytes of LINE channels.
+  struct Rows {
+    const char* base;
+    i64 gap, line;
+    const char* at(i64 p) const { return base + p * gap; }
+  };
+  Rows delta, u, out, z = {};
+  /// All rows of a block, and what fills up the last step.
+  const char* lineAt[4 * BLOCK * (TASK / LINE) + BLOCK];
+};
+
 struct BlockData {
   /// (N) vectors: A log2(e), and the states.
   const float* spectrum;
@@ -37,66 +128,6 @@ struct BlockData {
   /// Steps of a window of the locally bidirectional scan, and (window, GROUP) vectors of memory; 0 or 1 scans forward only.
   i64 window;
   float* decays;
-};
-
-/// The rows of the next block, asked for a few cache lines at every step of the passes over registers, so that memory works
-/// while they compute: neighbouring rows lie pages apart, where hardware prefetchers do not follow, and many at once would
-/// wait for each other.
-class RowsAhead {
- public:
-  RowsAhead(const ScanOperands& o, const View& out, i64 b, i64 first, i64 last)
-      : o(o), out(out), b(b), first(first), lines((last - first + LINE - 1) / LINE) {}
-
-  /// From here on `passes` calls ask for the rows of the block that begins with `step`.
-  void start(i64 step, i64 passes) {
-    next = step;
-    end = least(o.length, step + BLOCK);
-    perPass = (BLOCK * lines + passes - 1) / passes;
-    left = 0;
-  }
-
-  /// What a pass of `steps` steps asks for.
-  Asked during(i64 steps) {
-    if (!PREFETCHES) return {nullptr, 0};
-    i64 count = 0;
-    for (i64 i = 0; i < perPass; i++) {
-      if (left == 0 && !nextRow()) break;
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; k++) {
-        lineAt[count++] = at[k];
-        at[k] += gap[k];
-      }
-      left--;
-    }
-    const i64 each = (count + steps - 1) / steps;
-    for (; count < each * steps; count++) lineAt[count] = lineAt[0];
-    return {lineAt, each};
-  }
-
- private:
-  const ScanOperands& o;
-  const View& out;
-  i64 b, first, lines;
-  i64 next, end, perPass, left;
-  const char* at[4];
-  i64 gap[4];
-  /// All rows of a block, and what fills up the last step.
-  const char* lineAt[4 * BLOCK * (TASK / LINE) + BLOCK];
-
-  bool nextRow() {
-    if (next == end) return false;
-    const i64 p = o.position(next), row = o.row(next);
-    next++;
-    const View* const views[] = {&o.delta, &o.u, o.z ? &o.z : &out, &out};
-    for (int k = 0; k < 4; k++) {
-      const View& v = *views[k];
-      const i64 size = v.dtype == FLOAT32 ? 4 : 2;
-      at[k] = v.data + (b * v.stride[0] + (k == 0 ? row : p) * v.stride[1] + first) * size;
-      gap[k] = LINE * size;
-    }
-    left = lines;
-    return true;
-  }
 };
 
 /// Advances states [n, n + COUNT) over steps [begin, end).
@@ -210,18 +241,6 @@ void advanceBlock(const BlockData& k, RowsAhead& ahead, bool shared, bool limite
   }
 }
 
-/// Where results go, and the state from which the scan starts.
-struct Outputs {
-  View out, finalState, states, chunkStates, initialState;
-  /// The output is added to what is there; and the gate, where there is one, is applied to the sum.
-  bool adds, gatesSum;
-
-  Outputs along(i64 k, i64 own) const {
-    return {channelsOf(out, 2, k, own), narrowed(finalState, 1, k * own, own), narrowed(states, 2, k * own, own),
-            narrowed(chunkStates, 3, k * own, own), narrowed(initialState, 1, k * own, own), adds, gatesSum};
-  }
-};
-
 /// Channels [first, last) of sequence b, and a thread's memory for them.
 struct Channels {
   i64 b, first, last;
@@ -325,10 +344,11 @@ void writeLine(const ScanOperands& o, const Outputs& to, i64 b, i64 d, i64 count
   else (o.z ? writeLine<GATED, WHOLE, false> : writeLine<UNGATED, WHOLE, false>)(o, to, b, d, count, steps, s);
 }
 
-/// All steps of channels [first, last) of sequence b in direction k.
-void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, const Spectra& spectra, i64 chunk, i64 b, i64 k, i64 first,
-                  i64 last, i32 thread) {
-  const i64 N = o.states;
+/// All steps of a strip; `after` is what the thread probably takes next.
+void scanStrip(const Args& args, const Strip& strip, const Strip& after, const Spectra& spectra, i64 chunk, i32 thread) {
+  const ScanOperands& o = strip.direction->o;
+  const Outputs& to = strip.direction->to;
+  const i64 N = o.states, k = strip.k, b = strip.b, first = strip.first, last = strip.last;
   spectra.prepare(k, first / W, (last + W - 1) / W);
   const Channels c = startChannels(args, o, to.initialState, b, first, last, thread);
   const Map mapB = mapOf(o.B), mapC = mapOf(o.C);
@@ -340,7 +360,7 @@ void scanChannels(const Args& args, const ScanOperands& o, const Outputs& to, co
   const i64 stepB = inPlace ? forward * o.B.stride[1] : shared ? N : mapB.fixed ? 0 : N * W;
   const i64 stepC = inPlace ? forward * o.C.stride[1] : shared ? N : mapC.fixed ? 0 : N * W;
   const bool floats = o.u.dtype == FLOAT32 && o.delta.dtype == FLOAT32 && to.out.dtype == FLOAT32 && (!o.z || o.z.dtype == FLOAT32);
-  RowsAhead ahead(o, to.out, b, first, last);
+  RowsAhead ahead(strip, after);
   Series series;
   // Whole windows.
   const i64 wholeWindows = o.window > 1 ? BLOCK / o.window * o.window : BLOCK;
@@ -471,28 +491,36 @@ void selectiveScan(const Args& args) {
   if (o.positions == 1 && o.directions == 1 && plain && !to.states && !to.chunkStates) return oneStep(args, o, to);
   // One gate for the sum of all directions is applied with the last, where each of them comes to every position.
   const bool gatesSum = merged && o.directions > 1 && o.z && o.z.dim[2] == o.channels && o.length == o.positions;
+  // Directions that share the positions out meet nowhere.
+  const bool meets = merged && !o.sharePositionsOut(args, 2), gaps = o.length < o.positions;
+  Direction* const directions = args.shared<Direction>(3, o.directions);
+  for (i64 k = 0; k < o.directions; k++) {
+    directions[k] = {o.along(k), to.along(k, o.channels)};
+    directions[k].to.adds = meets && (k > 0 || gaps);
+    directions[k].to.gatesSum = gatesSum && k + 1 == o.directions;
+    if (gatesSum && k + 1 < o.directions) directions[k].o.z = View{};
+  }
   // A task takes a block of channels through every direction where these add up, else through one.
-  const i64 split = merged ? 1 : o.directions;
-  const ScanOperands one = o.along(0);
+  const i64 split = meets ? 1 : o.directions;
   // Few channels are spread over more, smaller tasks.
+  const ScanOperands& one = directions[0].o;
   i64 width = withinGroups(one, TASK);
   while (width > W && o.batch * split * ((o.channels + width - 1) / width) < 2 * args.runtime->threads)
     width = withinGroups(one, width - W);
-  const i64 tasks = (o.channels + width - 1) / width;
+  const i64 blocks = (o.channels + width - 1) / width, tasks = o.batch * split * blocks;
   const Spectra spectra(args, 1, o);
-  args.parallel(o.batch * split * tasks, [&](i64 task, i32 thread) {
-    const i64 b = task / tasks / split, first = task % tasks * width, last = least(o.channels, first + width);
-    for (i64 k = task / tasks % split; k < o.directions; k += split) {
-      Outputs along = to.along(k, o.channels);
-      along.adds = k > 0 && merged;
-      if (o.length < o.positions && !along.adds) {
-        zeroRows(along.out, b, first, last);
-        along.adds = merged;
-      }
-      ScanOperands operands = o.along(k);
-      along.gatesSum = gatesSum && k + 1 == o.directions;
-      if (gatesSum && !along.gatesSum) operands.z = View{};
-      scanChannels(args, operands, along, spectra, chunk, b, k, first, last, thread);
+  const auto strip = [&](i64 task, i64 k) {
+    const i64 first = task % blocks * width;
+    return Strip{task < tasks ? directions + k : nullptr, k, task / blocks / split, first, least(o.channels, first + width)};
+  };
+  const auto firstDirection = [&](i64 task) { return task / blocks % split; };
+  args.parallel(tasks, [&](i64 task, i32 thread) {
+    for (i64 k = firstDirection(task); k < o.directions; k += split) {
+      const Strip now = strip(task, k);
+      const i64 later = task + args.runtime->threads;
+      const Strip after = k + split < o.directions ? strip(task, k + split) : strip(later, firstDirection(later));
+      if (gaps && (meets ? k == 0 : !merged)) zeroRows(now.direction->to.out, now.b, now.first, now.last);
+      scanStrip(args, now, after, spectra, chunk, thread);
     }
   });
   out.round(args);

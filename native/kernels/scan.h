@@ -82,6 +82,18 @@ struct ScanOperands {
     }
     return true;
   }
+  /// True if every position is visited once, by one of several directions, whose paths are in range.
+  bool sharePositionsOut(const Args& args, int slot) const {
+    if (directions == 1 || directions * length != positions) return false;
+    u8* const visited = args.shared<u8>(slot, positions);
+    for (i64 p = 0; p < positions; p++) visited[p] = 0;
+    for (i64 k = 0; k < directions; k++) {
+      const ScanOperands o = along(k);
+      for (i64 t = 0; t < length; t++)
+        if (visited[o.position(t)]++) return false;
+    }
+    return true;
+  }
 };
 
 /// Both kernels begin with u, delta, A, B, C, D, z and deltaBias; resets and path stand where they say.

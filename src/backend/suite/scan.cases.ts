@@ -28,6 +28,8 @@ export interface ScanShape {
   readonly directions?: number
   /** Steps of a direction, where it does not visit every position. */
   readonly steps?: number
+  /** No position is visited by two directions. */
+  readonly apart?: boolean
   /** What has the channels of one direction only. */
   readonly shared?: readonly ('u' | 'delta' | 'z' | 'out')[]
   /** delta, B and C lie in the order of the steps. */
@@ -74,7 +76,10 @@ export function scanInputs(draw: Draw, shape: ScanShape) {
     resets: optional('resets', () => draw.flags([batch, length], shape.resetRate ?? 0.2)),
     path: optional('path', () => {
       const steps = stepsOf(shape)
-      const orders = Array.from({ length: shape.directions ?? 1 }, () => draw.order(length).slice(0, steps)).flat()
+      const count = shape.directions ?? 1
+      const orders = shape.apart
+        ? draw.order(length).slice(0, count * steps)
+        : Array.from({ length: count }, () => draw.order(length).slice(0, steps)).flat()
       const axes = shape.directions ? [shape.directions, steps] : [steps]
       return operandOf(axes, (i) => orders[i], { dtype: 'int32' })
     }),
@@ -177,6 +182,9 @@ const crossed: ScanShape = {
   ...{ ...perDirection, shared: ['u', 'out'] },
 }
 
+/** Four directions that share the positions out, as the scan of EfficientVMamba that skips. */
+const sharedOut: ScanShape = { ...crossed, length: 36, steps: 9, stateSize: 4, apart: true }
+
 /** Several directions. */
 const directedShapes: readonly (readonly [string, ScanShape])[] = [
   ['two directions that share nothing', { ...small, directions: 2, given: along }],
@@ -223,6 +231,25 @@ const directedShapes: readonly (readonly [string, ScanShape])[] = [
     'a part of the positions, by tiles',
     { ...crossed, length: 70, steps: 33, channels: 128, directions: 2, groups: 2, stateSize: 16, given: along },
   ],
+  ['positions shared out, by step', { ...sharedOut, byStep: 1 }],
+  ['positions shared out, everything shared', { ...sharedOut, given: along, shared: ['u', 'delta', 'z', 'out'] }],
+  [
+    'positions shared out, everything shared by step',
+    { ...sharedOut, ...{ B: 'token', C: 'token', byStep: 1 }, given: along, shared: ['u', 'delta', 'z', 'out'] },
+  ],
+  [
+    'positions shared out, reverse, blocks and tiles',
+    {
+      ...sharedOut,
+      ...{ batch: 3, length: 280, steps: 70, channels: 256, stateSize: 16, reverse: 1, chunk: 64 },
+      given: [...along, 'resets'],
+      shared: ['u', 'z', 'out'],
+    },
+  ],
+  ['positions shared out, bfloat16', { ...sharedOut, dtype: 'bfloat16', pad: 1, shared: ['u', 'delta', 'out'] }],
+  ['positions shared out, nothing shared', { ...sharedOut, shared: [] }],
+  ['as many steps as positions, some visited twice', { ...sharedOut, apart: false }],
+  ['visited once or never', { ...sharedOut, length: 40 }],
   ['directions in float16', { ...crossed, dtype: 'float16', pad: 1, stateSize: 4 }],
 ]
 
