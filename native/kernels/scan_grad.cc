@@ -450,15 +450,19 @@ void selectiveScanGrad(const Args& args) {
   if (!o.pathsInRange(args)) return;
   const View& chunkStates = args[10];
   const i64 B = o.batch, K = o.directions, D = o.channels, N = o.states;
-  const auto sums = [&](const View& v) { return K > 1 && v && v.dim[2] == D; };
-  const Summed gradU(args, 4, args[14], sums(args[14])), gradDelta(args, 5, args[15], sums(args[15])), gradZ(args, 6, args[20], sums(args[20]));
-  const auto oneGroup = [&](const View& v) { return K > 1 && v.rank == 4 && v.dim[2] == 1; };
+  // What directions share they add up in; not at positions that they share out, of which each is written once.
+  const bool once = o.sharePositionsOut(args, 1), meets = K > 1 && !once, rows = o.byStep ? K > 1 : meets;
+  const auto sums = [&](const View& v, bool where) { return where && v && v.dim[2] == D; };
+  const bool sumsU = sums(args[14], meets), sumsDelta = sums(args[15], rows), sumsZ = sums(args[20], meets);
+  const Summed gradU(args, 4, args[14], sumsU), gradDelta(args, 5, args[15], sumsDelta), gradZ(args, 6, args[20], sumsZ);
+  const auto oneGroup = [&](const View& v) { return rows && v.rank == 4 && v.dim[2] == 1; };
   const Gradients to = {args[11], args[12], args[13], *gradU, *gradDelta, args[16], args[17], args[18], args[19], *gradZ, args[21], args[22],
-                        sums(args[14]), sums(args[15]), sums(args[20]), oneGroup(args[17]), oneGroup(args[18])};
+                        sumsU, sumsDelta, sumsZ, oneGroup(args[17]), oneGroup(args[18])};
   // Where directions add up, or leave positions out, everything is 0 before.
-  const bool gaps = o.length < o.positions;
   const auto clear = [&](const View& v, bool adds, bool byStep) {
-    if (!v || v.rank == 2 || !(adds || (gaps && !byStep))) return;
+    if (!v || v.rank == 2) return;
+    const bool gaps = o.length < o.positions && !(once && v.dim[2] == (v.rank == 3 ? D : 1));
+    if (!adds && (byStep || !gaps)) return;
     args.parallel(B, [&](i64 b, i32) {
       if (v.rank == 3) return zeroRows(v, b, 0, v.dim[2]);
       for (i64 p = 0; p < v.dim[1]; p++)

@@ -6,7 +6,6 @@ namespace MK_ISA {
 
 // One step exchanges the off-diagonal blocks of width h between rows that lie h apart: `low` takes the lanes without bit
 // h of a and, moved up by h, of b; `high` those with it.
-
 template <int H>
 static inline void exchange(vf& a, vf& b);
 
