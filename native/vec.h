@@ -462,14 +462,6 @@ static inline vf erf(vf x) {
   return choose(a < splat(1.0f), erfNear(x), withSignOf(x, 1.0f - erfcFar(a)));
 }
 
-/// The normal distribution function, right in its lower tail as well.
-static inline vf normalCdf(vf x) {
-  const vf z = x * 0.70710678118654752f;
-  const vf a = vabs(z);
-  const vf tail = 0.5f * erfcFar(a);
-  return choose(a < splat(1.0f), 0.5f + 0.5f * erfNear(z), choose(z < vf{}, tail, 1.0f - tail));
-}
-
 /// sin and cos of f + quadrant * pi / 2, |f| <= pi / 4.
 static inline void sincosReduced(vf f, vi quadrant, vf& sine, vf& cosine) {
   const vf s = f * f;
