@@ -109,9 +109,12 @@ export class WebGpuBackend implements Backend {
 
   enqueue(operation: Operation): void {
     const parts = halves(operation, this.launcher.traits.bindingBytes, (dtype, shape) => this.dense(dtype, shape))
-    if (!parts) this.enqueueFitting(operation)
-    for (const part of parts?.operations ?? []) this.enqueue(part)
-    for (const { buffer } of parts?.scratch ?? []) this.pool.release(buffer)
+    if (!parts) {
+      this.enqueueFitting(operation)
+      return
+    }
+    for (const part of parts.operations) this.enqueue(part)
+    for (const { buffer } of parts.scratch) this.pool.release(buffer)
   }
 
   private enqueueFitting({ kernel, operands, numbers }: Operation): void {
