@@ -37,7 +37,7 @@ export const reproduce: CliCommand = {
       .argument('[slug]', 'a paper; `mambakit papers` lists them')
       .option('--all', 'every paper that has an experiment', false)
       .option('--quick', 'tiny sizes, to see that everything runs; decides nothing', false)
-      .option('--full', 'three seeds and the parts that only this has; takes hours on two cores', false)
+      .option('--full', 'three seeds and the parts that only this has; an hour or more on two cores', false)
       .option('--null', 'put the baseline in the method’s place', false)
       .option('--sweep', 'try the settings of every method with the same effort; writes results/<slug>-sweep.md', false)
       .option('--seeds <n>', 'trainings of each method; default 1, with --full 3', integerOption('--seeds', 1))
