@@ -18,8 +18,6 @@ constexpr i64 KC = 512;
 constexpr i64 MC = MR * 16;
 /// Floats of packed b at a time.
 constexpr i64 SLAB = 1 << 21;
-/// Up to this many rows the path for few rows is used.
-constexpr i64 FEW = 8;
 
 /// Groups of W lanes that hold P values.
 constexpr int groups(int p) { return (p + W - 1) / W; }

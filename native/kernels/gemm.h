@@ -47,7 +47,9 @@ static inline vf finished(const Epilogue& e, vf x, i64 column, i64 n) {
   return x;
 }
 
-/// Few rows (decoding): b is read once, as it lies.
+/// Most rows that count as few.
+constexpr i64 FEW = 8;
+/// Products of at most FEW rows (decoding): b is read once, as it lies.
 void gemmFewRows(const Args& args, const Problem& p);
 
 }  // namespace MK_ISA

@@ -18,30 +18,32 @@ void results(const Problem& p, i64 i, i64 j, vf sums, i64 n) {
   withFloat(p.outDtype, [&](auto tag) { storeResults<decltype(tag)>(p, i, j, sums, n); });
 }
 
-/// Dot products of ROWS rows of a with COLUMNS columns of b, which lie along k. The columns of the next call begin `ahead`
-/// elements on and are fetched meanwhile: a column is too short for the processor to see by itself how memory is read.
-template <class S, int ROWS, int COLUMNS>
-void dotTile(const float* a, i64 K, const typename S::T* const (&b)[COLUMNS], i64 ahead, float (&out)[ROWS][COLUMNS]) {
-  vf acc[ROWS][COLUMNS] = {};
+/// Columns that are read at once, and how many lie behind each other in each of these streams. A column is too short for
+/// the processor to see by itself how memory is read, and neighbours are too near to be streams: four of them took 1.4 times
+/// as long.
+constexpr int STREAMS = 4;
+constexpr i64 RUN = 16;
+
+/// Dot products of ROWS rows of a with columns of b that lie along k.
+template <class S, int ROWS>
+void dotTile(const float* a, i64 K, const typename S::T* const (&b)[STREAMS], float (&out)[ROWS][STREAMS]) {
+  vf acc[ROWS][STREAMS] = {};
   i64 k = 0;
   for (; k + W <= K; k += W) {
-    vf y[COLUMNS];
+    vf y[STREAMS];
 #pragma GCC unroll 8
-    for (int c = 0; c < COLUMNS; c++) {
-      __builtin_prefetch(b[c] + ahead + k);
-      y[c] = S::load(b[c] + k);
-    }
+    for (int c = 0; c < STREAMS; c++) y[c] = S::load(b[c] + k);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
       const vf x = load(a + r * K + k);
 #pragma GCC unroll 8
-      for (int c = 0; c < COLUMNS; c++) acc[r][c] = fma(x, y[c], acc[r][c]);
+      for (int c = 0; c < STREAMS; c++) acc[r][c] = fma(x, y[c], acc[r][c]);
     }
   }
   // Product and sum lie in one block, or the compiler fuses them for one row and not for the next.
   if (k < K)
 #pragma GCC unroll 8
-    for (int c = 0; c < COLUMNS; c++) {
+    for (int c = 0; c < STREAMS; c++) {
       const vf y = loadPart<S>(b[c] + k, K - k);
 #pragma GCC unroll 8
       for (int r = 0; r < ROWS; r++) acc[r][c] = fma(loadPart<F32>(a + r * K + k, K - k), y, acc[r][c]);
@@ -49,36 +51,35 @@ void dotTile(const float* a, i64 K, const typename S::T* const (&b)[COLUMNS], i6
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 8
-    for (int c = 0; c < COLUMNS; c++) out[r][c] = sum(acc[r][c]);
+    for (int c = 0; c < STREAMS; c++) out[r][c] = sum(acc[r][c]);
 }
 
-/// The rows of a that are left, ROWS at a time and then one by one, for the columns of one vector of results.
+/// Dot products of ROWS rows with columns j, j + run, j + 2 run, ... of a block of n; those beyond it repeat the last.
 template <class S, int ROWS>
-void dotRows(const Problem& p, const float* a, i64& row, i64 j, i64 n) {
-  constexpr int COLUMNS = 4;
-  const typename S::T* const b = (const typename S::T*)p.b.data;
-  for (; row + ROWS <= p.M; row += ROWS) {
-    float sums[ROWS][W] = {};
-    for (i64 c = 0; c < n; c += COLUMNS) {
-      const typename S::T* columns[COLUMNS];
-      for (i64 i = 0; i < COLUMNS; i++) columns[i] = b + (j + least(c + i, n - 1)) * p.b.column;
-      float part[ROWS][COLUMNS];
-      dotTile<S, ROWS, COLUMNS>(a + row * p.K, p.K, columns, COLUMNS * p.b.column, part);
-      for (int r = 0; r < ROWS; r++)
-        for (i64 i = 0; i < COLUMNS && c + i < n; i++) sums[r][c + i] = part[r][i];
-    }
-    for (int r = 0; r < ROWS; r++) results(p, row + r, j, load(sums[r]), n);
-  }
+void dotStreams(const Problem& p, const float* a, const typename S::T* b, i64 j, i64 run, i64 n, float (*sums)[STREAMS * RUN]) {
+  const typename S::T* columns[STREAMS];
+  for (i64 s = 0; s < STREAMS; s++) columns[s] = b + least(j + s * run, n - 1) * p.b.column;
+  float part[ROWS][STREAMS];
+  dotTile<S, ROWS>(a, p.K, columns, part);
+  for (int r = 0; r < ROWS; r++)
+    for (i64 s = 0; s < STREAMS; s++) sums[r][j + s * run] = part[r][s];
 }
 
-/// Columns [begin, end) of b stored as (N, K).
+/// Columns [begin, end) of b stored as (N, K), a block at a time: all rows while the first-level cache holds the columns.
 template <class S>
 void dots(const Problem& p, const float* a, i64 begin, i64 end) {
-  for (i64 j = begin; j < end; j += W) {
-    const i64 n = least<i64>(W, end - j);
-    i64 row = 0;
-    dotRows<S, 2>(p, a, row, j, n);
-    dotRows<S, 1>(p, a, row, j, n);
+  const typename S::T* const b = (const typename S::T*)p.b.data;
+  float sums[FEW][STREAMS * RUN];
+  for (i64 first = begin; first < end; first += STREAMS * RUN) {
+    const i64 n = least(STREAMS * RUN, end - first), run = (n + STREAMS - 1) / STREAMS;
+    for (i64 j = 0; j < run; j++) {
+      const typename S::T* const block = b + first * p.b.column;
+      i64 row = 0;
+      for (; row + 2 <= p.M; row += 2) dotStreams<S, 2>(p, a + row * p.K, block, j, run, n, sums + row);
+      if (row < p.M) dotStreams<S, 1>(p, a + row * p.K, block, j, run, n, sums + row);
+    }
+    for (i64 row = 0; row < p.M; row++)
+      for (i64 j = 0; j < n; j += W) results(p, row, first + j, load(sums[row] + j), least<i64>(W, n - j));
   }
 }
 
@@ -132,8 +133,8 @@ const float* denseRows(const Args& args, const Problem& p) {
 
 void gemmFewRows(const Args& args, const Problem& p) {
   const float* const a = denseRows(args, p);
-  // Enough work a task that a thread's start does not show, in whole vectors; but a share for every thread.
-  constexpr i64 STEP = 8 * W;
+  // Enough work a task that a thread's start does not show, in whole blocks; but a share for every thread.
+  constexpr i64 STEP = 2 * STREAMS * RUN;
   const i64 enough = ((1 << 16) / most<i64>(1, p.K) / STEP + 1) * STEP;
   const i64 share = ((p.N + args.runtime->threads - 1) / args.runtime->threads + W - 1) / W * W;
   const i64 grain = least(enough, share);
