@@ -15,6 +15,15 @@ constexpr i64 ROWS = 8;
 constexpr int SQUARE_ROWS = 4, SQUARE_COLUMNS = 2;
 /// From this size on a result is stored past the caches, which would not keep it, and the image asked for early.
 constexpr i64 LARGE_BYTES = 1 << 24;
+/// WebAssembly has no more than 16 registers in an engine for x86-64, and V8's optimiser (Node 20) moves all loads of a
+/// straight piece of code before its sums. There sums pass along a row, a column at a time.
+#ifdef __wasm__
+constexpr bool ALONG_ROWS = true;
+#else
+constexpr bool ALONG_ROWS = false;
+#endif
+/// Columns of the result that are summed side by side.
+constexpr int COLUMNS = ALONG_ROWS ? 4 : 8;
 
 /// Can a vector be stored past the caches? It must be a whole line.
 #if MK_LANES == 16 && defined(__AVX512F__)
@@ -158,7 +167,7 @@ inline void columnsOf(const Columns& s, vf bias, i64 count, Load&& load, Store&&
     for (int j = 0; j < R; j++) y[i][j] = bias;
   if constexpr (N > 1) square<N, R, EDGE>(s, y, load);
   else {
-    const bool besides = s.tapStep == 1 && s.step == 1;
+    const bool besides = !ALONG_ROWS && s.tapStep == 1 && s.step == 1;
     if (besides && s.taps == 3) sliding<3, R, EDGE>(s, y[0], load);
     else if (besides && s.taps == 5) sliding<5, R, EDGE>(s, y[0], load);
     else if (besides && s.taps == 7) sliding<7, R, EDGE>(s, y[0], load);
@@ -215,6 +224,105 @@ void resultRows(Columns s, const Line& line, i64 channels, const View& bias, flo
   }
 }
 
+/// Reads a value of each line, so that the lines come in order and early.
+inline void touch(const float* p, i64 count) {
+  for (i64 i = 0; i < count; i += 16) (void)*(const volatile float*)(p + i);
+}
+
+/// What sums start from: the vector of floats at `at`, and where that of the next column lies.
+struct Source {
+  const float* at;
+  i64 step;
+};
+
+/// Adds ROWS rows of K taps that lie side by side to a row of the result, for the lanes of one vector. Each value of the
+/// image is loaded once for all sums that see it; K - 1 of them are under way. `start` is what they start from.
+template <int ROWS, int K, class Load, class Store>
+inline void along(const Columns& s, const Row* rows, Source start, i64 count, float* out, i64 outStep, Load&& load, Store&& put) {
+  vf w[ROWS][K], sums[K - 1] = {};
+  Source image[ROWS];
+  const i64 skipped = most<i64>(0, -s.begin);
+  for (int r = 0; r < ROWS; r++) {
+    image[r] = {s.zeros, 0};
+    if (rows[r].image) image[r] = {rows[r].image + s.channel + (s.begin + skipped) * s.column, s.column};
+#pragma GCC unroll 8
+    for (int k = 0; k < K; k++) w[r][k] = load(rows[r].weight + k * s.tap + s.channel);
+  }
+  // Column `x` of the part of the image that is seen is the first of the sum x and the last of the sum x - K + 1.
+  const auto next = [&](vf first) {
+    vf x[ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+      x[r] = load(image[r].at);
+      image[r].at += image[r].step;
+    }
+    const auto added = [&](vf sum, int k) {
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; r++) sum = fma(w[r][k], x[r], sum);
+      return sum;
+    };
+    const vf last = added(sums[0], K - 1);
+#pragma GCC unroll 8
+    for (int k = K - 2; k > 0; k--) sums[K - 2 - k] = added(sums[K - 1 - k], k);
+    sums[K - 2] = added(first, 0);
+    return last;
+  };
+  const auto skip = [&](vf first) {
+    const vf last = sums[0];
+#pragma GCC unroll 8
+    for (int k = 1; k < K - 1; k++) sums[k - 1] = sums[k];
+    sums[K - 2] = first;
+    return last;
+  };
+  // From here on every column begins a sum, ends one and lies in the image.
+  const i64 begin = most<i64>(K - 1, skipped), end = least(count, s.width - s.begin);
+  for (i64 x = 0; x < count + K - 1;) {
+    if (x == begin)
+      for (; x < end; x++, start.at += start.step, out += outStep) put(out, next(load(start.at)));
+    const vf first = x < count ? load(start.at) : vf{};
+    const vf last = x >= skipped && s.begin + x < s.width ? next(first) : skip(first);
+    if (x >= K - 1) {
+      put(out, last);
+      out += outStep;
+    }
+    start.at += start.step;
+    x++;
+  }
+}
+
+/// A row of the result, ROWS rows of the image after ROWS rows.
+template <int ROWS, int K>
+__attribute__((noinline)) void rowAlong(Columns s, i64 count, i64 channels, const View& bias, float* out, i64 outStep) {
+  for (i64 c = 0; c < channels; c += W) {
+    const Lanes lanes = lanesAt(c, channels);
+    s.channel = lanes.first;
+    float first[W];
+    store(first, bias ? loadAny(bias, lanes.first, lanes.count) : vf{});
+    float* const to = out + lanes.first;
+    Source start = {first, 0};
+    for (i64 r = 0; r < s.rowCount; r += ROWS, start = {to, outStep}) {
+      if (lanes.count == W)
+        along<ROWS, K>(s, s.rows + r, start, count, to, outStep, [](const float* p) { return load(p); },
+                       [](float* p, vf y) { store(p, y); });
+      else
+        along<ROWS, K>(s, s.rows + r, start, count, to, outStep, [&](const float* p) { return loadPart<F32>(p, lanes.count); },
+                       [&](float* p, vf y) { storePart<F32>(p, y, lanes.count); });
+    }
+  }
+}
+
+typedef void (*PassesAlong)(Columns s, i64 count, i64 channels, const View& bias, float* out, i64 outStep);
+/// How sums pass along rows, if they do.
+PassesAlong alongOf(const Line& line, bool inThrees) {
+  if (!ALONG_ROWS || line.tapStep != 1 || line.fromStep != 1) return nullptr;
+  switch (line.taps) {
+    case 3: return inThrees ? rowAlong<3, 3> : rowAlong<1, 3>;
+    case 5: return rowAlong<1, 5>;
+    case 7: return rowAlong<1, 7>;
+    default: return nullptr;
+  }
+}
+
 /// One pass, from images as floats.
 void runPass(const Args& args, const Pass& pass, const View& from, const Floats& x, const View& to, const Floats& y,
              const View& bias, const float* taps, i64 row) {
@@ -223,7 +331,9 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
   const Line* const l = pass.line;
   const i64 height = l[1].count, outer = to.dim[0] * l[0].count, threads = args.runtime->threads;
   const auto besides = [](const Line& line) { return line.taps == 3 && line.tapStep == 1 && line.fromStep == 1; };
-  const bool squares = l[0].taps == 1 && besides(l[1]) && besides(l[2]);
+  const bool squares = !ALONG_ROWS && l[0].taps == 1 && besides(l[1]) && besides(l[2]);
+  const bool inThrees = l[0].taps * l[1].taps == 3 && l[2].taps == 3;
+  const auto passesAlong = alongOf(l[2], inThrees);
   // As many rows for one thread as for another.
   const i64 together = squares ? SQUARE_ROWS : 1;
   const auto rowsOfBusiest = [&](i64 n) { return ceilDiv(outer * ceilDiv(height, n), threads) * roundUp(n, together); };
@@ -257,8 +367,9 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
         for (i64 i = 0; i < l[0].taps; i++)
           for (i64 j = 0; j < l[1].taps; j++) {
             const float* const image = rowAt(l[0].begin(t) + i * l[0].tapStep, l[1].begin(h) + j * l[1].tapStep);
-            if (image) rows[s.rowCount++] = {image, taps + (i * l[1].taps + j) * l[2].taps * row};
+            if (image || (passesAlong && inThrees)) rows[s.rowCount++] = {image, taps + (i * l[1].taps + j) * l[2].taps * row};
           }
+      if (passesAlong && s.rowCount == 0) rows[s.rowCount++] = {nullptr, taps};
       s.ahead = rowAt(l[0].begin(t) + (l[0].taps - 1) * l[0].tapStep, l[1].begin(at) + lastTap);
       s.aheadStep = l[1].fromStep * x.stride[2];
       s.aheadCount = s.ahead && large ? least(n, ceilDiv(from.dim[2] - l[1].begin(at) - lastTap, l[1].fromStep)) : 0;
@@ -274,8 +385,15 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
       float* const out = y.data + b * y.stride[0] + (l[0].toStart + t * l[0].toStep) * y.stride[1] +
                          (l[1].toStart + h * l[1].toStep) * y.stride[2] + l[2].toStart * y.stride[3];
       const i64 outRow = l[1].toStep * y.stride[2], step = l[2].toStep * y.stride[3];
-      if (n > 1) resultRows<SQUARE_ROWS, SQUARE_COLUMNS>(s, l[2], channels, bias, out, outRow, step, past);
-      else if (l[2].count > 4) resultRows<1, 8>(s, l[2], channels, bias, out, outRow, step, past);
+      if (passesAlong) {
+        if (large) {
+          const float* const newest = rows[s.rowCount - 1].image;
+          if (newest) touch(newest, (s.width - 1) * s.column + channels);
+          touch(out, (l[2].count - 1) * step + channels);
+        }
+        passesAlong(s, l[2].count, channels, bias, out, step);
+      } else if (n > 1) resultRows<SQUARE_ROWS, SQUARE_COLUMNS>(s, l[2], channels, bias, out, outRow, step, past);
+      else if (l[2].count > 4) resultRows<1, COLUMNS>(s, l[2], channels, bias, out, outRow, step, past);
       else resultRows<1, 4>(s, l[2], channels, bias, out, outRow, step, past);
     }
     if (past) endStream();
