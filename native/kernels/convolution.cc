@@ -59,41 +59,6 @@ const float* packWeight(const Args& args, const Geometry& g, Pass* passes, i64 c
   return to;
 }
 
-/// As wide as an address: indices of 64 bits cost WebAssembly a conversion a step.
-typedef __PTRDIFF_TYPE__ index;
-
-/// result (MR x N vectors) = rows of the image, from a on, times a panel. Not inlined: the loop needs all registers.
-template <int N>
-__attribute__((noinline)) void tile(const float* const (&a)[MR], const Stretch* run, const Stretch* last,
-                                    const float* b, vf (&result)[MR][NV]) {
-  const float* row[MR];
-  vf acc[MR][N];
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; i++) {
-    row[i] = a[i];
-#pragma GCC unroll 4
-    for (int v = 0; v < N; v++) acc[i][v] = vf{};
-  }
-  for (; run < last; run++) {
-    const index end = (index)(run->offset + run->length);
-    for (index k = (index)run->offset; k < end; k++, b += NR) {
-      vf x[N];
-#pragma GCC unroll 4
-      for (int v = 0; v < N; v++) x[v] = load(b + v * W);
-#pragma GCC unroll 16
-      for (int i = 0; i < MR; i++) {
-        const vf y = splat(row[i][k]);
-#pragma GCC unroll 4
-        for (int v = 0; v < N; v++) acc[i][v] = fma(y, x[v], acc[i][v]);
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < N; v++) result[i][v] = acc[i][v];
-}
-
 /// Panels [first, last) (counted over groups) of a block.
 void multiply(const Args& args, const Product& p, const Block& block, i64 first, i64 last, i32 thread) {
   const Frame frame = frameOf(args, p.pass, p.from, block, thread);
@@ -183,6 +148,9 @@ void run(const Args& args, const Geometry& g, Pass* passes, i64 count, const Vie
   const float* const dense = denseWeight(args, weight, 0);
   if (g.in == 1 && g.out == 1) return depthwise(args, g, passes, count, from, to, bias, dense);
   const float* const packed = packWeight(args, g, passes, count, dense, byInput);
+  const i64 inner = byInput ? g.out : g.in, lanes = byInput ? g.in : g.out;
+  if (count == 1 && g.groups == 1 && suitsWinograd(passes[0], inner, lanes))
+    return winograd(args, passes[0], from, to, bias, packed, inner, lanes);
   Work* const work = args.shared<Work>(3, count);
   i64 blocks = 0;
   i64 parts = 0;
@@ -194,8 +162,8 @@ void run(const Args& args, const Geometry& g, Pass* passes, i64 count, const Vie
     p.to = to;
     p.bias = bias;
     p.groups = g.groups;
-    p.inner = byInput ? g.out : g.in;
-    p.lanes = byInput ? g.in : g.out;
+    p.inner = inner;
+    p.lanes = lanes;
     p.K = p.pass.taps() * p.inner;
     p.depth = p.K == 0 ? 1 : ceilDiv(p.K, ceilDiv(p.K, KC));
     p.panels = ceilDiv(p.lanes, NR);

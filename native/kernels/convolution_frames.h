@@ -86,6 +86,41 @@ inline i64 findRuns(const Pass& pass, const Frame& frame, i64 groups, i64 inner,
   return count;
 }
 
+/// As wide as an address: indices of 64 bits cost WebAssembly a conversion a step.
+typedef __PTRDIFF_TYPE__ index;
+
+/// result (MR x N vectors) = rows of the image, from a on, times a panel. Not inlined: the loop needs all registers.
+template <int N>
+__attribute__((noinline)) void tile(const float* const (&a)[MR], const Stretch* run, const Stretch* last,
+                                    const float* b, vf (&result)[MR][NV]) {
+  const float* row[MR];
+  vf acc[MR][N];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++) {
+    row[i] = a[i];
+#pragma GCC unroll 4
+    for (int v = 0; v < N; v++) acc[i][v] = vf{};
+  }
+  for (; run < last; run++) {
+    const index end = (index)(run->offset + run->length);
+    for (index k = (index)run->offset; k < end; k++, b += NR) {
+      vf x[N];
+#pragma GCC unroll 4
+      for (int v = 0; v < N; v++) x[v] = load(b + v * W);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; i++) {
+        const vf y = splat(row[i][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < N; v++) acc[i][v] = fma(y, x[v], acc[i][v]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < N; v++) result[i][v] = acc[i][v];
+}
+
 /// How many rows, or images, of `each` positions a block takes, where there are `outer` times `most` of them: at most
 /// about POSITIONS, few of a tile left over, as much for one thread as for another.
 inline i64 together(i64 each, i64 most, i64 outer, i64 threads) {
@@ -130,5 +165,11 @@ inline Blocks blocksOf(const Pass& pass, i64 batch, i64 threads) {
   if (blocks.rows == height && blocks.columns == width) blocks.images = together(width * height, batch, steps, threads);
   return blocks;
 }
+
+/// Convolution by fewer products (winograd.cc), for passes of 3 x 3 taps on maps large enough.
+bool suitsWinograd(const Pass& pass, i64 inner, i64 lanes);
+/// `weight` is packed: (panel, tap, inner, NR).
+void winograd(const Args& args, const Pass& pass, const View& from, const View& to, const View& bias, const float* weight,
+              i64 inner, i64 lanes);
 
 }  // namespace MK_ISA

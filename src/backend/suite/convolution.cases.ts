@@ -67,6 +67,8 @@ export function convolutionProblem(draw: Draw, shape: ConvolutionShape) {
 
 const same = (...kernel: number[]) => kernel.map((k) => [Math.floor((k - 1) / 2), Math.ceil((k - 1) / 2)] as const)
 const plain = { batch: 2, extents: [9, 7], inChannels: 5, outChannels: 6, kernel: [3, 3], padding: same(3, 3) } as const
+/** Large enough for the form that computes tiles of results together, with a rest on both sides. */
+const tiled = { ...plain, extents: [15, 18], inChannels: 18, outChannels: 37 } as const
 const depthwise = (channels: number, kernel: readonly number[], more: Partial<ConvolutionShape> = {}) => ({
   ...{ batch: 2, extents: [9, 7], inChannels: channels, outChannels: channels, groups: channels },
   ...{ kernel, padding: same(...kernel), ...more },
@@ -103,6 +105,10 @@ const shapes: readonly (readonly [string, ConvolutionShape])[] = [
     { ...plain, extents: [16, 21], inChannels: 3, outChannels: 33, kernel: [4, 4], stride: [4, 4], padding: undefined },
   ],
   ['around tiles', { ...plain, batch: 1, extents: [13, 25], inChannels: 33, outChannels: 65 }],
+  ['tiles of results', tiled],
+  ['tiles of results, asymmetric padding, no bias', { ...tiled, padding: [[0, 3], [2, 0]], bias: false }], // biome-ignore format: pairs
+  ['tiles of results, 3-D', { ...tiled, extents: [3, 14, 14], kernel: [1, 3, 3], padding: same(1, 3, 3) }],
+  ['tiles of results, padded rows, float16', { ...tiled, dtype: 'float16', pad: 3 }],
   ['many channels', { ...plain, batch: 1, extents: [5, 6], inChannels: 130, outChannels: 70 }],
   ['one row of many', { ...plain, extents: [1, 70], kernel: [1, 5], padding: same(1, 5) }],
   ['1-D', { ...plain, extents: [23], kernel: [5], padding: same(5) }],
