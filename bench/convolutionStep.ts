@@ -123,7 +123,10 @@ export async function benchConvolutionStep({ one, all }: Devices, quick: boolean
         { name: 'images', value: batch / seconds, unit: '1/s' },
       ],
       peers: [],
-      remarks: quick ? ['sizes of --quick say nothing about speed'] : [],
+      remarks: [
+        '3 x 3 convolutions are counted in full; those that take fewer products may run faster than this limit',
+        ...(quick ? ['sizes of --quick say nothing about speed'] : []),
+      ],
       kernels: times
         .sort((a, b) => b.seconds - a.seconds)
         .map(({ kernel, seconds: total, calls }) => ({
