@@ -45,7 +45,7 @@ const beyond: readonly (readonly [bindingBytes: number, Partial<Record<KernelNam
     {
       ...{ rmsNormGrad: 1, layerNormGrad: 1, groupStatistics: 9, groupNorm: 1, groupNormGrad: 20 },
       ...{ resample: 1, maxPool: 2, maxPoolGrad: 1, gridSample: 9, gridSampleGrad: 9, rotary: 8 },
-      ...{ causalConv1dGrad: 8, convolutionGradWeight: 33, attention: 10, attentionGrad: 5, selectiveScan: 162 },
+      ...{ causalConv1dGrad: 8, convolutionGradWeight: 37, attention: 10, attentionGrad: 5, selectiveScan: 162 },
     },
   ],
 ]
