@@ -8,8 +8,6 @@ namespace MK_ISA {
 
 namespace {
 
-/// Rows of the result a task, at most.
-constexpr i64 ROWS = 8;
 /// Rows and columns of the result that are summed together under 3 x 3. Few columns keep memory's streams few and long:
 /// with four of them a result larger than the caches takes 1.5 times as long.
 constexpr int SQUARE_ROWS = 4, SQUARE_COLUMNS = 2;
@@ -22,6 +20,9 @@ constexpr bool ALONG_ROWS = true;
 #else
 constexpr bool ALONG_ROWS = false;
 #endif
+/// Rows of the result a task, at most; where an image is large and nothing can be asked for early, the first rows of a task
+/// are waited for, so there are many.
+constexpr i64 ROWS = 8, LARGE_ROWS = ALONG_ROWS ? 32 : ROWS;
 /// Columns of the result that are summed side by side.
 constexpr int COLUMNS = ALONG_ROWS ? 4 : 8;
 
@@ -236,8 +237,8 @@ struct Source {
 };
 
 /// Adds ROWS rows of K taps that lie side by side to a row of the result, for the lanes of one vector. Each value of the
-/// image is loaded once for all sums that see it; K - 1 of them are under way. `start` is what they start from.
-template <int ROWS, int K, class Load, class Store>
+/// image is loaded once for all sums that see it; K - 1 of them are under way. `start` is what they start from, if not zero.
+template <int ROWS, int K, bool ZERO, class Load, class Store>
 inline void along(const Columns& s, const Row* rows, Source start, i64 count, float* out, i64 outStep, Load&& load, Store&& put) {
   vf w[ROWS][K], sums[K - 1] = {};
   Source image[ROWS];
@@ -256,15 +257,15 @@ inline void along(const Columns& s, const Row* rows, Source start, i64 count, fl
       x[r] = load(image[r].at);
       image[r].at += image[r].step;
     }
-    const auto added = [&](vf sum, int k) {
+    const auto added = [&](vf sum, int k, int begin) {
 #pragma GCC unroll 8
-      for (int r = 0; r < ROWS; r++) sum = fma(w[r][k], x[r], sum);
+      for (int r = begin; r < ROWS; r++) sum = fma(w[r][k], x[r], sum);
       return sum;
     };
-    const vf last = added(sums[0], K - 1);
+    const vf last = added(sums[0], K - 1, 0);
 #pragma GCC unroll 8
-    for (int k = K - 2; k > 0; k--) sums[K - 2 - k] = added(sums[K - 1 - k], k);
-    sums[K - 2] = added(first, 0);
+    for (int k = K - 2; k > 0; k--) sums[K - 2 - k] = added(sums[K - 1 - k], k, 0);
+    sums[K - 2] = ZERO ? added(w[0][0] * x[0], 0, 1) : added(first, 0, 0);
     return last;
   };
   const auto skip = [&](vf first) {
@@ -278,8 +279,8 @@ inline void along(const Columns& s, const Row* rows, Source start, i64 count, fl
   const i64 begin = most<i64>(K - 1, skipped), end = least(count, s.width - s.begin);
   for (i64 x = 0; x < count + K - 1;) {
     if (x == begin)
-      for (; x < end; x++, start.at += start.step, out += outStep) put(out, next(load(start.at)));
-    const vf first = x < count ? load(start.at) : vf{};
+      for (; x < end; x++, start.at += start.step, out += outStep) put(out, next(ZERO ? vf{} : load(start.at)));
+    const vf first = !ZERO && x < count ? load(start.at) : vf{};
     const vf last = x >= skipped && s.begin + x < s.width ? next(first) : skip(first);
     if (x >= K - 1) {
       put(out, last);
@@ -301,12 +302,13 @@ __attribute__((noinline)) void rowAlong(Columns s, i64 count, i64 channels, cons
     float* const to = out + lanes.first;
     Source start = {first, 0};
     for (i64 r = 0; r < s.rowCount; r += ROWS, start = {to, outStep}) {
-      if (lanes.count == W)
-        along<ROWS, K>(s, s.rows + r, start, count, to, outStep, [](const float* p) { return load(p); },
-                       [](float* p, vf y) { store(p, y); });
-      else
-        along<ROWS, K>(s, s.rows + r, start, count, to, outStep, [&](const float* p) { return loadPart<F32>(p, lanes.count); },
-                       [&](float* p, vf y) { storePart<F32>(p, y, lanes.count); });
+      const auto whole = [](const float* p) { return load(p); };
+      const auto put = [](float* p, vf y) { store(p, y); };
+      if (lanes.count < W)
+        along<ROWS, K, false>(s, s.rows + r, start, count, to, outStep, [&](const float* p) { return loadPart<F32>(p, lanes.count); },
+                              [&](float* p, vf y) { storePart<F32>(p, y, lanes.count); });
+      else if (ROWS > 1 && !bias) along<ROWS, K, true>(s, s.rows + r, start, count, to, outStep, whole, put);
+      else along<ROWS, K, false>(s, s.rows + r, start, count, to, outStep, whole, put);
     }
   }
 }
@@ -337,11 +339,11 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
   // As many rows for one thread as for another.
   const i64 together = squares ? SQUARE_ROWS : 1;
   const auto rowsOfBusiest = [&](i64 n) { return ceilDiv(outer * ceilDiv(height, n), threads) * roundUp(n, together); };
-  i64 rowsEach = ROWS;
-  for (i64 n = ROWS - 1; n > 0; n--)
+  const bool large = to.count() * (i64)sizeof(float) >= LARGE_BYTES;
+  i64 rowsEach = large ? LARGE_ROWS : ROWS;
+  for (i64 n = rowsEach - 1; n > 0; n--)
     if (rowsOfBusiest(n) < rowsOfBusiest(rowsEach)) rowsEach = n;
   const i64 rowBlocks = ceilDiv(height, rowsEach);
-  const bool large = to.count() * (i64)sizeof(float) >= LARGE_BYTES;
   bool past = STREAMS && large && channels % W == 0 && (u64)y.data % sizeof(vf) == 0;
   for (const i64 stride : y.stride) past = past && stride % W == 0;
   args.parallel(outer * rowBlocks, [&](i64 task, i32 thread) {
@@ -387,8 +389,8 @@ void runPass(const Args& args, const Pass& pass, const View& from, const Floats&
       const i64 outRow = l[1].toStep * y.stride[2], step = l[2].toStep * y.stride[3];
       if (passesAlong) {
         if (large) {
-          const float* const newest = rows[s.rowCount - 1].image;
-          if (newest) touch(newest, (s.width - 1) * s.column + channels);
+          for (i64 r = h == first ? 0 : s.rowCount - 1; r < s.rowCount; r++)
+            if (rows[r].image) touch(rows[r].image, (s.width - 1) * s.column + channels);
           touch(out, (l[2].count - 1) * step + channels);
         }
         passesAlong(s, l[2].count, channels, bias, out, step);
