@@ -7,7 +7,7 @@ import { openWasm } from '../src/backend/wasm/index.js'
 import { type ConvolutionSize, convolutionSizes, flopsOf, quickSizes } from './convolutionSizes.js'
 import { benchConvolutionStep } from './convolutionStep.js'
 import { Bench } from './devices.js'
-import { type Contender, medianOf, type Rounds, ratio, takeTurns } from './measure.js'
+import { type Contender, forAbout, medianOf, type Rounds, ratio, takeTurns } from './measure.js'
 import { startOnnx } from './onnx.js'
 import { PythonPeer } from './python.js'
 import type { BenchReport, PeerFacts, Ratio, Section } from './report.js'
@@ -64,9 +64,8 @@ export async function benchConvolution({ quick, onSection }: ConvolutionBenchOpt
 }
 
 const keyOf = (who: string, { name, batch }: ConvolutionSize) => `${who}, ${name}, batch ${batch}`
-/** As many calls a turn as take some 20 ms. */
-const callsOf = (size: ConvolutionSize, quick: boolean) =>
-  quick ? 2 : Math.max(1, Math.min(40, Math.round((size.groups > 1 ? 5e8 : 2e9) / flopsOf(size))))
+/** How long a turn takes. */
+const turnMs = (quick: boolean) => (quick ? 0 : 40)
 
 function numbersOf({ stride, padding, groups }: ConvolutionSize): ConvolutionNumbers {
   return {
@@ -101,21 +100,20 @@ async function benchNative(bench: Bench, quick: boolean): Promise<Section> {
   try {
     // A size at a time, so that the memory of one does not push out that of another.
     for (const size of sizes) {
-      const calls = callsOf(size, quick)
       const shapes = shapesOf(size)
       const [input, weight, out] = [bench.uniform(shapes.input), bench.uniform(shapes.weight), bench.empty(shapes.out)]
       const numbers = numbersOf(size)
       const ours = () => launch(bench.backend, 'convolution', { input, weight, out }, numbers)
-      const contenders: Contender[] = [bench.contender(keyOf('ours', size), calls, ours)]
+      const contenders: Contender[] = []
+      const add = async (who: string, run: (calls: number) => Promise<number>) =>
+        contenders.push(await forAbout(turnMs(quick), keyOf(who, size), run))
+      await add('ours', (calls) => bench.contender('ours', calls, ours).run())
       if (onnx) {
         const values = new Float32Array(shapes.weight.reduce((a, b) => a * b, 1)).map((_, i) => Math.cos(i))
-        const run = await onnx.prepare(size, values)
-        contenders.push({ name: keyOf('onnxruntime', size), run: () => run(calls) })
+        await add('onnxruntime', await onnx.prepare(size, values))
       }
-      for (const last of started ? [0, 1] : []) {
-        const name = keyOf(last ? 'PyTorch (channels last)' : 'PyTorch', size)
-        contenders.push({ name, run: () => started!.peer.ask({ ...size, last, calls }) })
-      }
+      for (const last of started ? [0, 1] : [])
+        await add(last ? 'PyTorch (channels last)' : 'PyTorch', (calls) => started!.peer.ask({ ...size, last, calls }))
       sections.push(await takeTurns(contenders, quick ? 2 : 9))
       bench.clear()
     }
@@ -177,24 +175,19 @@ async function benchWasm(quick: boolean): Promise<Section> {
         return operand
       }
       const [input, weight, out] = [place(shapes.input), place(shapes.weight), place(shapes.out)]
-      const calls = callsOf(size, quick)
-      const contenders: Contender[] = [
-        {
-          name: keyOf('ours', size),
-          async run() {
-            await backend.download(out.buffer, 0, 4)
-            const start = performance.now()
-            for (let i = 0; i < calls; i++) launch(backend, 'convolution', { input, weight, out }, numbersOf(size))
-            await backend.download(out.buffer, 0, 4)
-            return (performance.now() - start) / 1000 / calls
-          },
-        },
-      ]
-      if (peer) {
-        const run = peer.prepare(size)
-        contenders.push({ name: keyOf('TensorFlow.js', size), run: () => run(calls) })
+      const contenders: Contender[] = []
+      const add = async (who: string, run: (calls: number) => Promise<number>) => {
+        await runFor(quick ? 0 : warmUpMs, () => run(1))
+        contenders.push(await forAbout(turnMs(quick), keyOf(who, size), run))
       }
-      for (const { run } of contenders) await runFor(quick ? 0 : warmUpMs, run)
+      await add('ours', async (calls) => {
+        await backend.download(out.buffer, 0, 4)
+        const start = performance.now()
+        for (let i = 0; i < calls; i++) launch(backend, 'convolution', { input, weight, out }, numbersOf(size))
+        await backend.download(out.buffer, 0, 4)
+        return (performance.now() - start) / 1000 / calls
+      })
+      if (peer) await add('TensorFlow.js', peer.prepare(size))
       sections.push(await takeTurns(contenders, quick ? 2 : 5))
       for (const { buffer } of buffers) backend.release(buffer)
     }

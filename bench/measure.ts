@@ -22,6 +22,13 @@ const settleMs = 30
 
 const pause = (ms: number) => new Promise((done) => setTimeout(done, ms))
 
+/** A contender that repeats for about as long a turn as any other: a rested processor is slow at first, and would be so for the whole of a short turn. `run` gives the mean seconds of `calls` calls. */
+export async function forAbout(ms: number, name: string, run: (calls: number) => Promise<number>): Promise<Contender> {
+  let calls = 1
+  while ((await run(calls)) * calls * 1000 < ms) calls *= 2
+  return { name, run: () => run(calls) }
+}
+
 /** Runs all contenders once to warm up, then `rounds` times in turn. */
 export async function takeTurns(contenders: readonly Contender[], rounds: number): Promise<Rounds> {
   const taken = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
