@@ -126,6 +126,7 @@ const shapes: readonly (readonly [string, ConvolutionShape])[] = [
   ['depth-wise 3x3 by 2', depthwise(20, [3, 3], { stride: [2, 2], extents: [12, 31] })],
   ['depth-wise 7x7 by 2 and 4', depthwise(20, [7, 7], { stride: [2, 4], extents: [12, 31] })],
   ['depth-wise, dilated', depthwise(20, [3, 3], { dilation: [2, 3], extents: [12, 31], padding: [[2, 2], [3, 3]] })], // biome-ignore format: pairs
+  ['depth-wise 3x3 without bias', depthwise(20, [3, 3], { bias: false })],
   ['depth-wise without padding or bias', depthwise(20, [3, 3], { padding: undefined, bias: false })],
   ['depth-wise, asymmetric, even', depthwise(20, [4, 2], { padding: [[3, 0], [0, 1]] })], // biome-ignore format: pairs
   ['depth-wise, padded beyond the kernel', depthwise(20, [3, 3], { padding: [[4, 3], [3, 5]] })], // biome-ignore format: pairs

@@ -31,7 +31,7 @@ const read = async (backend: Backend, { buffer, shape }: Operand) => [
   ...new Float32Array(await backend.download(buffer, 0, shape[0] * 4)),
 ]
 
-/** Cases of each kernel that one member of a batch, one row or a shared operand takes beyond a binding; each would be more if its kernel were not cut. */
+/** Cases of each kernel that one member of a batch, one row or a shared operand takes beyond a binding; each would be more if its kernel were not cut. A new case of the suite that one binding cannot hold raises its kernel's count. */
 const beyond: readonly (readonly [bindingBytes: number, Partial<Record<KernelName, number>>])[] = [
   [
     16384,
@@ -45,7 +45,7 @@ const beyond: readonly (readonly [bindingBytes: number, Partial<Record<KernelNam
     {
       ...{ rmsNormGrad: 1, layerNormGrad: 1, groupStatistics: 9, groupNorm: 1, groupNormGrad: 20 },
       ...{ resample: 1, maxPool: 2, maxPoolGrad: 1, gridSample: 9, gridSampleGrad: 9, rotary: 8 },
-      ...{ causalConv1dGrad: 8, convolutionGradWeight: 37, attention: 10, attentionGrad: 5, selectiveScan: 162 },
+      ...{ causalConv1dGrad: 8, convolutionGradWeight: 38, attention: 10, attentionGrad: 5, selectiveScan: 162 },
     },
   ],
 ]

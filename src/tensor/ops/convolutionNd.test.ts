@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { MetaBackend } from '../../backend/meta.js'
 import { openNative } from '../../backend/native/index.js'
+import { openWasm } from '../../backend/wasm/index.js'
 import { Conv2d, ConvTranspose2d } from '../../nn/index.js'
 import * as T from '../index.js'
 
@@ -15,6 +16,8 @@ const forms: readonly (readonly [string, readonly number[], readonly number[], O
   ['small images', [9, 7, 7, 64], [64, 64, 3, 3], { padding: 1 }],
   ['depth-wise', [8, 14, 14, 96], [96, 1, 7, 7], { padding: 3, groups: 96 }],
   ['depth-wise, large', [1, 120, 200, 8], [8, 1, 3, 3], { padding: 1, groups: 8 }],
+  // Three of these are more than caches hold, one is not.
+  ['depth-wise, larger', [1, 241, 250, 24], [24, 1, 3, 3], { padding: 1, groups: 24 }],
 ]
 
 for (const [name, inputShape, weightShape, options] of forms)
@@ -36,9 +39,15 @@ for (const [name, inputShape, weightShape, options] of forms)
     assert.deepEqual(results[2], results[0])
   })
 
-for (const [name, inputShape, weightShape, options] of forms)
-  test(`convolution of an image has the same bits in any batch: ${name}`, { skip }, async () => {
-    const backend = openNative({ threads: 2 })
+const devices = [
+  ['native', openNative, skip],
+  ['wasm', openWasm, false],
+] as const
+const everywhere = devices.flatMap((device) => forms.map((form) => [...device, ...form] as const))
+
+for (const [device, open, skip, name, inputShape, weightShape, options] of everywhere)
+  test(`convolution of an image has the same bits in any batch: ${name}, ${device}`, { skip }, async () => {
+    const backend = await open({ threads: 2 })
     const stream = new T.RandomStream(4)
     const input = T.uniform([3, ...inputShape.slice(1)], -1, 1, { stream, backend })
     const weight = T.uniform(weightShape, -1, 1, { stream, backend })
